@@ -1,0 +1,149 @@
+"""A compiled model: ordered layers with exact, named weights.
+
+Field vocabulary follows PyTorch: ``weight_ih`` reads the layer's input,
+``weight_hh`` its own previous output, ``bias`` is added to both.  A layer of
+``size`` H whose kind has G gates stacks them, gate by gate, in G·H rows.
+
+Kinds and their equations (x the input, h' the layer's previous output, σ = ReLU):
+
+======== = ============================================================ ==============
+kind     G equations                                                    gate order
+======== = ============================================================ ==============
+linear   1 h = W x + b
+relu     1 h = σ(W x + b)
+state    1 h = A h' + B x + b  (A = weight_hh, B = weight_ih)
+gate     2 h = (Wa x + ba) ⊙ (Wb x + bb)                                a, b
+rnn      1 h = σ(A h' + B x + b)
+lstm     4 c = σ(f) ⊙ c' + σ(i) ⊙ σ(g), h = σ(o) ⊙ σ(c)                 i, f, g, o
+======== = ============================================================ ==============
+
+In ``lstm`` each gate's pre-activation is W x + U h' + b.  The accumulator of
+every pre-activation starts at the bias, then adds the columns of ``weight_hh``
+in ascending order, then those of ``weight_ih``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gmpy2 import mpq
+
+from compiler.errors import Span, TokenError
+from compiler.exact import Matrix, Vector, exact
+
+Kind = Literal["linear", "relu", "state", "gate", "rnn", "lstm"]
+GATES: Mapping[str, int] = {"linear": 1, "relu": 1, "state": 1, "gate": 2, "rnn": 1, "lstm": 4}
+RECURRENT: frozenset[str] = frozenset({"state", "rnn", "lstm"})
+TOKENS = 0  # the wire of the model's own input; layer k (from 0) drives wire k + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What one unit of a layer carries.
+
+    Attributes:
+        variable: the program's variable (or operation and line).
+        component: which component of it.
+        sign: +1 or −1; 0 for the signed value itself.
+        fresh: computed in this layer (``False``: carried through).
+        span: the source place of the variable.
+    """
+
+    variable: str
+    component: int
+    sign: int = 0
+    fresh: bool = True
+    span: Span | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """One layer; see the module's table for its equations.
+
+    Attributes:
+        kind: which equations.
+        inputs: the wires it reads, concatenated in this order (0: tokens, k+1: layer k).
+        size: H, the number of its outputs.
+        weight_ih: (G·H) × D.
+        weight_hh: (G·H) × H; all zero for kinds without recurrence.
+        bias: G·H.
+        initial: h before the first token (H), for recurrent kinds.
+        initial_cell: c before the first token (H), for ``lstm``.
+        labels: one per unit.
+    """
+
+    kind: Kind
+    inputs: tuple[int, ...]
+    size: int
+    weight_ih: Matrix
+    weight_hh: Matrix
+    bias: Vector
+    initial: Vector = ()
+    initial_cell: Vector = ()
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def nonzeros(self) -> int:
+        """Non-zero entries of its matrices."""
+        return self.weight_ih.nonzeros + self.weight_hh.nonzeros
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A stack (or, for ``uncompiled``, a graph) of layers and a linear readout.
+
+    Attributes:
+        target: the architecture's name.
+        name: the program's name.
+        input_dim: entries per token.
+        output_dim: entries per output.
+        layers: in an order in which each reads only earlier wires.
+        readout_wires: the wires that the readout reads, concatenated.
+        readout: output_dim × D, and ``readout_bias``.
+        settings: program parameters and compile configuration, as exact strings.
+        warnings: what the compiler could not prove.
+    """
+
+    target: str
+    name: str
+    input_dim: int
+    output_dim: int
+    layers: tuple[Layer, ...]
+    readout_wires: tuple[int, ...]
+    readout: Matrix
+    readout_bias: Vector
+    settings: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def nonzeros(self) -> int:
+        """Non-zero entries of the layers' matrices (biases, initial states, readout apart)."""
+        return sum(layer.nonzeros for layer in self.layers)
+
+    @property
+    def labels(self) -> tuple[tuple[Label, ...], ...]:
+        """Per layer, what each unit carries."""
+        return tuple(layer.labels for layer in self.layers)
+
+    def wire_size(self, wire: int) -> int:
+        """Number of values on a wire."""
+        return self.input_dim if wire == TOKENS else self.layers[wire - 1].size
+
+
+def exact_tokens(tokens: Sequence[Sequence[object]], dim: int) -> list[Vector]:
+    """Check the width of a prompt and give it as exact rationals.
+
+    Raises:
+        TokenError: a row of another width, or an entry that is not a finite number.
+    """
+    rows: list[Vector] = []
+    for step, row in enumerate(tokens):
+        if len(row) != dim:
+            raise TokenError.single(f"token {step} has {len(row)} entries, the program's Input has {dim}")
+        try:
+            rows.append(tuple(mpq(v) if isinstance(v, int) else exact(v) for v in row))
+        except (ValueError, TypeError, OverflowError) as problem:
+            raise TokenError.single(f"token {step}: {problem}") from None
+    return rows
