@@ -1,0 +1,1 @@
+"""The architectures: one file each, from a path to named weights."""
