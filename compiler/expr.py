@@ -107,7 +107,8 @@ class Variable:
     def program(self, name: str = "program", parameters: dict[str, Number] | None = None) -> ir.Program:
         """The finished program that returns this variable."""
         values = tuple(sorted((key, exact(value)) for key, value in (parameters or {}).items()))
-        return ir.Program(nodes=tuple(self.recorder.nodes), output=self.index, name=name, parameters=values)
+        nodes, output = _reachable(self.recorder.nodes, self.index)
+        return ir.Program(nodes=nodes, output=output, name=name, parameters=values)
 
     def _combine(self, other: Variable | Number, own: mpq, others: mpq) -> Variable:
         """own·self + others·other, broadcasting components of dim 1."""
@@ -170,6 +171,16 @@ class Variable:
             picked = [rows[key]]
         matrix = Matrix.from_rows(self.dim, [{j: ex.ONE} for j in picked])
         return _linear(self, matrix, (ex.ZERO,) * len(picked))
+
+
+def _reachable(nodes: Sequence[ir.Node], output: int) -> tuple[tuple[ir.Node, ...], int]:
+    """The Input and the nodes that reach ``output``, renumbered; the rest has no effect."""
+    needed = {0, output}
+    for index in range(output, -1, -1):
+        if index in needed:
+            needed.update(ir.sources_of(nodes[index]))
+    place = {old: new for new, old in enumerate(sorted(needed))}
+    return tuple(ir.renumbered(nodes[old], place) for old in place), place[output]
 
 
 def _constant(at: Variable, value: Number) -> mpq:
@@ -250,7 +261,7 @@ def Input(
         recorder = Recorder()
     if recorder.nodes:
         raise recorder.error("a second Input", "a program has one Input; slice it")
-    if not isinstance(dim, int) or dim < 1:
+    if not isinstance(dim, int) or dim < 1:  # type: ignore[redundant-expr]  # callers may be untyped
         raise recorder.error(f"Input(dim={dim})", "dim is a positive whole number")
     return recorder.add(ir.Input, dim=dim, declared=_declaration(recorder, lo, hi, integer))
 

@@ -10,8 +10,8 @@ the compilation's configuration (see :mod:`compiler.lowering`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
 from gmpy2 import mpq
@@ -121,6 +121,19 @@ def sources_of(node: Node) -> tuple[int, ...]:
             return (source,)
         case Concat(sources=sources) | Idiom(sources=sources):
             return sources
+        case _:
+            assert_never(node)
+
+
+def renumbered(node: Node, place: Mapping[int, int]) -> Node:
+    """The node with its sources renamed by ``place``."""
+    match node:
+        case Input():
+            return node
+        case Linear(source=source) | ReLU(source=source) | LinState(source=source) | Multi(source=source):
+            return replace(node, source=place[source])
+        case Concat(sources=sources) | Idiom(sources=sources):
+            return replace(node, sources=tuple(place[source] for source in sources))
         case _:
             assert_never(node)
 
