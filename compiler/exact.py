@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import TypeAlias, cast
 
 import gmpy2
@@ -45,15 +46,15 @@ def exact(value: Number) -> mpq:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value!r} is not a finite number")
-        return mpq(Fraction(Decimal(repr(value))))
+        return mpq(Fraction(Decimal(repr(float(value)))))
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value!r} is not a finite number")
         return mpq(Fraction(value))
     if isinstance(value, str):
         return mpq(Fraction(value))
-    if isinstance(value, int | Fraction):
-        return mpq(value)
+    if isinstance(value, Fraction | Integral):  # numpy's integers are Integral, but mpq refuses them
+        return mpq(value if isinstance(value, Fraction) else int(value))
     raise ValueError(f"{value!r} is not a number")
 
 

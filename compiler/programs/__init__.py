@@ -1,0 +1,1 @@
+"""The programs of the library: LSRL sources beside their oracles, prompts and decoders."""
