@@ -188,8 +188,10 @@ def f_int_ge(context: Context, sources: Sequence[Variable], options: Options) ->
     """ReLU(x − k + 1) − ReLU(x − k)."""
     x, k = sources[0], options["k"]
     assert isinstance(k, mpq)
-    value = ReLU(x - (k - 1)) - ReLU(x - k)
-    return context.declare(value, [BOOLEAN] * x.dim) if _integers(context, "f_int_ge", x - k) else value
+    excess = x - k
+    whole = _integers(context, "f_int_ge", excess)
+    value = ReLU(excess + 1) - ReLU(excess)
+    return context.declare(value, [BOOLEAN] * x.dim) if whole else value
 
 
 def f_int_eq(context: Context, sources: Sequence[Variable], options: Options) -> Variable:

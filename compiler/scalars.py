@@ -57,6 +57,11 @@ def combine(shift: mpq, parts: Iterable[tuple[mpq, Form]]) -> Form:
     return form_of(shift, total)
 
 
+def affine_range(form: Form, extents: Sequence[Range]) -> Range:
+    """The range of a form's value, given the range of every symbol."""
+    return ranges.affine(form.shift, ((factor, extents[symbol]) for symbol, factor in form.terms))
+
+
 @dataclass(frozen=True, slots=True)
 class InputSymbol:
     """Component ``component`` of the token."""
@@ -129,7 +134,26 @@ class ScalarGraph:
 
     def range_of(self, form: Form) -> Range:
         """The range of a form's value."""
-        return ranges.affine(form.shift, ((factor, self.ranges[s]) for s, factor in form.terms))
+        return affine_range(form, self.ranges)
+
+    def refined(self, bounds: Mapping[int, Range]) -> list[Range]:
+        """The range of every symbol when some are known to be narrower than in general."""
+        narrowed: list[Range] = []
+        for symbol, (made, extent) in enumerate(zip(self.symbols, self.ranges, strict=True)):
+            inferred = extent
+            match made:
+                case ReluSymbol(argument=form):
+                    inferred = ranges.relu(affine_range(form, narrowed))
+                case ProductSymbol(left=left, right=right):
+                    inferred = ranges.product(affine_range(left, narrowed), affine_range(right, narrowed))
+                case SumSymbol(form=form):
+                    inferred = affine_range(form, narrowed)
+                case InputSymbol() | StateSymbol():
+                    pass
+            narrowed.append(
+                ranges.intersect(ranges.intersect(extent, inferred), bounds.get(symbol, ranges.REAL))
+            )
+        return narrowed
 
     def extend(self, node: ir.Node, bounds: Sequence[Range] | None = None) -> None:
         """Scalarise the next node; ``bounds`` are ranges known per component."""
