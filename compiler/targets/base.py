@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gmpy2 import mpq
 
 from compiler.config import Conditional
 from compiler.errors import CompileRefusal
-from compiler.exact import ZERO, Matrix, Vector
+from compiler.exact import ONE, ZERO, Matrix, Vector
 from compiler.model import Label, Layer
 from compiler.path import Path, PathLayer
+from compiler.ranges import Range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,13 @@ def decoded(matrix: Matrix, parts: Sequence[Parts], width: int) -> Matrix:
     return Matrix.from_rows(width, rows)
 
 
+def range_signs(extent: Range) -> tuple[int, ...]:
+    """The signs that a value can have: (1,), (−1,) or (1, −1)."""
+    if extent.nonnegative:
+        return (1,)
+    return (-1,) if extent.nonpositive else (1, -1)
+
+
 def signs_of(each: PathLayer, unit: int) -> tuple[int, ...]:
     """The signs under which a value must be kept: (1,), (−1,) or (1, −1).
 
@@ -130,13 +138,33 @@ def signed_vector(vector: Vector, encoding: Encoding) -> Vector:
     return tuple(sign * vector[index] for index, sign in encoding.units)
 
 
+def signed_start(layer: Layer, encoding: Encoding) -> Vector:
+    """max(0, E s0): the initial values of encoded units (zeros without recurrence)."""
+    if layer.kind != "state":
+        return (ZERO,) * len(encoding.units)
+    return tuple(max(ZERO, value) for value in signed_vector(layer.initial, encoding))
+
+
 def signed_labels(labels: Sequence[Label], encoding: Encoding) -> tuple[Label, ...]:
     """The labels of encoded units; a value without halves keeps its own."""
-    made = []
-    for index, sign in encoding.units:
-        own = labels[index]
-        kept = own.sign or sign
-        made.append(
-            Label(variable=own.variable, component=own.component, sign=kept, fresh=own.fresh, span=own.span)
-        )
-    return tuple(made)
+    return tuple(replace(labels[index], sign=labels[index].sign or sign) for index, sign in encoding.units)
+
+
+Lower: TypeAlias = Callable[[PathLayer, Sequence[Parts], int], tuple[list[Layer], list[Parts]]]
+"""(path layer, how its inputs stand in the units below, their number) → layers, its values' parts."""
+
+
+def stacked(path: Path, lower: Lower) -> Stack:
+    """Build layer after layer, each reading the one before."""
+    below: list[Parts] = [((i, ONE),) for i in range(path.input_dim)]
+    width, layers = path.input_dim, list[Layer]()
+    for each in path.layers:
+        made, below = lower(each, below, width)
+        for layer in made:
+            layers.append(replace(layer, inputs=(len(layers),)))
+        width = layers[-1].size
+    return Stack(
+        layers=tuple(layers),
+        readout=decoded(path.readout, below, width),
+        readout_bias=path.readout_bias,
+    )

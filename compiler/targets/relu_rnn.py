@@ -5,15 +5,18 @@ value v lives as the pair (v⁺, v⁻) and the next matrix reads v⁺ − v⁻; 
 is known to keep its sign lives as one unit.  With E the encoding and D = Eᵀ the
 decoding, a state layer becomes A → E A D, B → E B D_prev, b → E b and
 s0 → max(0, E s0).
+
+Simplifications of the paper kept: no normalisation, no residual connections.
 """
 
 from __future__ import annotations
 
-from compiler.exact import ONE, ZERO, zeros
+from collections.abc import Sequence
+
+from compiler.exact import zeros
 from compiler.model import Layer
 from compiler.path import Path, PathLayer
 from compiler.targets.base import (
-    Encoding,
     Parts,
     Stack,
     Target,
@@ -22,41 +25,35 @@ from compiler.targets.base import (
     refuse_gates,
     signed_labels,
     signed_rows,
+    signed_start,
     signed_vector,
+    stacked,
 )
 
 
-def _layer(each: PathLayer, encoding: Encoding, below: list[Parts], width: int) -> Layer:
-    path_layer, size = each.layer, len(encoding.units)
-    weight_ih = decoded(signed_rows(path_layer.weight_ih, encoding), below, width)
-    if path_layer.kind == "state":
-        weight_hh = decoded(signed_rows(path_layer.weight_hh, encoding), list(encoding.parts), size)
-        initial = tuple(max(ZERO, value) for value in signed_vector(path_layer.initial, encoding))
-    else:
-        weight_hh, initial = zeros(size, size), (ZERO,) * size
-    return Layer(
+def rnn_layer(each: PathLayer, below: Sequence[Parts], width: int) -> tuple[list[Layer], list[Parts]]:
+    """A ReLU or state layer of the path as a ReLU recurrence."""
+    source, encoding = each.layer, encode(each)
+    size = len(encoding.units)
+    own = zeros(size, size)
+    if source.kind == "state":
+        own = decoded(signed_rows(source.weight_hh, encoding), encoding.parts, size)
+    layer = Layer(
         kind="rnn",
-        inputs=path_layer.inputs,
+        inputs=source.inputs,
         size=size,
-        weight_ih=weight_ih,
-        weight_hh=weight_hh,
-        bias=signed_vector(path_layer.bias, encoding),
-        initial=initial,
-        labels=signed_labels(path_layer.labels, encoding),
+        weight_ih=decoded(signed_rows(source.weight_ih, encoding), below, width),
+        weight_hh=own,
+        bias=signed_vector(source.bias, encoding),
+        initial=signed_start(source, encoding),
+        labels=signed_labels(source.labels, encoding),
     )
+    return [layer], list(encoding.parts)
 
 
 def _build(path: Path) -> Stack:
     refuse_gates(path, "relu_rnn")
-    below: list[Parts] = [((i, ONE),) for i in range(path.input_dim)]
-    width, layers = path.input_dim, []
-    for each in path.layers:
-        encoding = encode(each)
-        layers.append(_layer(each, encoding, below, width))
-        below, width = list(encoding.parts), len(encoding.units)
-    return Stack(
-        layers=tuple(layers), readout=decoded(path.readout, below, width), readout_bias=path.readout_bias
-    )
+    return stacked(path, rnn_layer)
 
 
 RELU_RNN = Target(
