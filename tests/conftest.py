@@ -4,12 +4,12 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-COMMON = {
-    "deadline": None,
-    "derandomize": True,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-}
-settings.register_profile("quick", max_examples=40, **COMMON)
-settings.register_profile("ci", max_examples=150, **COMMON)
-settings.register_profile("thorough", max_examples=2500, **{**COMMON, "derandomize": False})
+COMMON = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("quick", COMMON, max_examples=40)
+settings.register_profile("ci", COMMON, max_examples=150)
+settings.register_profile("thorough", COMMON, max_examples=2500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

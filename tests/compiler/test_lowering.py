@@ -196,7 +196,8 @@ def test_optimized_drops_what_vanishes() -> None:
     x = Input(1, lo=0, hi=9, integer=True)
     program = f_ifelse(f_larger(x, 4.5), x, x * 0).program()
     relus = {
-        name: count(lower(program, CompileConfig(conditional=name)), ir.ReLU) for name in ("direct", "optimized")
+        name: count(lower(program, CompileConfig(conditional=name)), ir.ReLU)
+        for name in ("direct", "optimized")
     }
     assert relus["direct"] - relus["optimized"] == 3
 

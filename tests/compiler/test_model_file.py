@@ -137,7 +137,9 @@ def test_a_missing_file_is_an_error_of_the_file(tmp_path: Path) -> None:
 
 @settings(max_examples=150)
 @given(data=st.data())
-def test_flipped_bytes_never_escape(data: st.DataObject, content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_flipped_bytes_never_escape(
+    data: st.DataObject, content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Any change of a few bytes gives our error or (in an unread place) the same model."""
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):

@@ -30,7 +30,8 @@ def contains(extent: Range, value: mpq) -> bool:
     if extent.step is None:
         return inside
     gap = value - extent.offset
-    return inside and (gap == 0 if extent.step == 0 else (gap / extent.step).denominator == 1)
+    on_lattice = gap == 0 if extent.step == 0 else (gap / extent.step).denominator == 1
+    return bool(inside and on_lattice)
 
 
 @given(extents(), extents(), HALVES, HALVES, HALVES)
