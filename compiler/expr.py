@@ -15,7 +15,7 @@ too, so there is one set of rules for dimensions and constants.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -115,6 +115,7 @@ class Variable:
         if not isinstance(other, Variable):
             matrix = ex.eye(self.dim).scaled(own)
             return _linear(self, matrix, (others * _constant(self, other),) * self.dim)
+        _same_program(self, other)
         dim = broadcast_dim(self.recorder, (self, other))
         if self.index == other.index:
             return _linear(self, ex.eye(self.dim).scaled(own + others), (ex.ZERO,) * dim)
@@ -155,8 +156,18 @@ class Variable:
     def __rtruediv__(self, other: Number) -> Variable:
         raise self.recorder.error("division by a variable", "LSRL divides by constants only")
 
+    def __iter__(self) -> Iterator[Variable]:
+        return (self[i] for i in range(self.dim))
+
+    def __lt__(self, other: object) -> bool:
+        raise self.recorder.error("a comparison of variables", "use f_smaller, f_larger, f_eq or f_neq")
+
+    __gt__ = __le__ = __ge__ = __lt__
+
     def __getitem__(self, key: int | slice) -> Variable:
         rows = range(self.dim)
+        if not isinstance(key, int | slice):
+            raise self.recorder.error(f"index {key!r}", "write x[i] or x[a:b] with whole numbers")
         if isinstance(key, slice):
             if key.step not in (None, 1):
                 raise self.recorder.error("a slice with a step", "write x[a:b]")
@@ -173,6 +184,11 @@ class Variable:
         return _linear(self, matrix, (ex.ZERO,) * len(picked))
 
 
+def _same_program(one: Variable, other: Variable) -> None:
+    if one.recorder is not other.recorder:
+        raise one.recorder.error("variables of two different programs", "a program has one Input; slice it")
+
+
 def _reachable(nodes: Sequence[ir.Node], output: int) -> tuple[tuple[ir.Node, ...], int]:
     """The Input and the nodes that reach ``output``, renumbered; the rest has no effect."""
     needed = {0, output}
@@ -186,7 +202,7 @@ def _reachable(nodes: Sequence[ir.Node], output: int) -> tuple[tuple[ir.Node, ..
 def _constant(at: Variable, value: Number) -> mpq:
     try:
         return exact(value)
-    except (ValueError, ZeroDivisionError) as problem:
+    except (ValueError, ZeroDivisionError, TypeError) as problem:
         raise at.recorder.error(f"not an exact constant: {problem}") from None
 
 
@@ -223,6 +239,7 @@ def _linear(x: Variable, matrix: Matrix, bias: Vector) -> Variable:
 def _matrix(at: Variable, value: MatrixLike, role: str) -> Matrix:
     if isinstance(value, Matrix):
         return value
+    value = _listed(value)
     try:
         if isinstance(value, Sequence) and not isinstance(value, str):
             return Matrix.dense(value)
@@ -231,7 +248,13 @@ def _matrix(at: Variable, value: MatrixLike, role: str) -> Matrix:
         raise at.recorder.error(f"{role} is not a matrix: {problem}", f"write {role}=[[…], […]]") from None
 
 
+def _listed(value: Any) -> Any:
+    """A NumPy array as nested lists; its floats are read as the decimals that Python prints."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _vector(at: Variable, value: VectorLike, dim: int, role: str) -> Vector:
+    value = value if isinstance(value, Matrix) else _listed(value)
     if isinstance(value, Matrix):
         flat: list[mpq] = [ex.ZERO] * (value.height * value.width)
         for i, j, entry in value.entries():
@@ -273,8 +296,10 @@ def _declaration(
         return None
     try:
         low, high = (None if bound is None else exact(bound) for bound in (lo, hi))
-    except ValueError as problem:
+    except (ValueError, ZeroDivisionError) as problem:
         raise recorder.error(f"not an exact bound: {problem}") from None
+    if integer and low is not None and high is not None and -(-low // 1) > high // 1:
+        raise recorder.error(f"an empty range: no whole number lies in [{low}, {high}]")
     if low is not None and high is not None and low > high:
         raise recorder.error(f"an empty range: lo={low} is above hi={high}")
     return ir.Declaration(lo=low, hi=high, integer=bool(integer))
@@ -344,8 +369,8 @@ def Concat(*parts: Variable | Sequence[Variable]) -> Variable:
     if len(flat) == 1:
         return flat[0]
     recorder = flat[0].recorder
-    if any(part.recorder is not recorder for part in flat):
-        raise recorder.error("variables of two different programs")
+    for part in flat:
+        _same_program(flat[0], part)
     return recorder.add(ir.Concat, dim=sum(part.dim for part in flat), sources=tuple(p.index for p in flat))
 
 
@@ -361,8 +386,7 @@ def Multi(x: Variable) -> Variable:
 def variable(anchor: Variable, value: Variable | Number) -> Variable:
     """``value`` as a variable: a constant becomes Linear with A = 0, b = value."""
     if isinstance(value, Variable):
-        if value.recorder is not anchor.recorder:
-            raise anchor.recorder.error("variables of two different programs")
+        _same_program(anchor, value)
         return value
     return _linear(anchor, ex.zeros(1, anchor.dim), (_constant(anchor, value),))
 
@@ -376,4 +400,6 @@ def constant(x: Variable, value: VectorLike) -> Variable:
         if isinstance(value, Sequence)
         else 1
     )
+    if dim == 0:
+        raise x.recorder.error("a constant without entries", "give at least one number")
     return _linear(x, ex.zeros(dim, x.dim), _vector(x, value, dim, "v"))

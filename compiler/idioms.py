@@ -373,15 +373,14 @@ def f_ifelse(context: Context, sources: Sequence[Variable], options: Options) ->
     extents = [ranges.hull(one, other) for one, other in pairs]
     if _all_boolean(context, cond):
         return context.declare(value, extents)
-    if not multiplicative:
-        context.note(
-            "range", "the condition of f_ifelse cannot be shown to be 0 or 1, so its value has no range"
-        )
-        return value
-    within = all(
-        c.lo is not None and c.lo >= 0 and c.hi is not None and c.hi <= 1 for c in context.ranges(cond)
+    within = all(ranges.intersect(UNIT, extent) == extent for extent in context.ranges(cond))
+    if within and multiplicative:
+        return context.declare(value, [Range(e.lo, e.hi) for e in extents])
+    wanted = "0 or 1" if within else "in [0, 1]"
+    context.note(
+        "range", f"the condition of f_ifelse cannot be shown to be {wanted}, so its value has no range"
     )
-    return context.declare(value, [Range(e.lo, e.hi) for e in extents]) if within else value
+    return value
 
 
 Expansion: TypeAlias = Callable[[Context, Sequence[Variable], Options], Variable]

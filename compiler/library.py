@@ -9,7 +9,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from compiler.errors import ConfigError
-from compiler.programs import continuous, copy_delay, dictionary, majority, modulo
+from compiler.programs import (
+    balanced,
+    continuous,
+    copy_delay,
+    dictionary,
+    dictionary_exact,
+    icl_regression,
+    linear_attention,
+    majority,
+    modulo,
+    most_recent_key,
+    parity,
+)
 from compiler.programs.base import LibraryProgram
 
 __all__ = ["LIBRARY", "LibraryProgram", "library_program"]
@@ -21,8 +33,14 @@ LIBRARY: Mapping[str, LibraryProgram] = MappingProxyType(
             majority.PROGRAM,
             continuous.PROGRAM,
             dictionary.PROGRAM,
+            dictionary_exact.PROGRAM,
+            linear_attention.PROGRAM,
+            icl_regression.PROGRAM,
             copy_delay.PROGRAM,
             modulo.PROGRAM,
+            parity.PROGRAM,
+            balanced.PROGRAM,
+            most_recent_key.PROGRAM,
         )
     }
 )

@@ -23,6 +23,7 @@ from typing import TypeAlias, assert_never
 from gmpy2 import mpq
 
 from compiler import ir, ranges
+from compiler.errors import ProgramError
 from compiler.exact import ONE, ZERO, Matrix, Vector
 from compiler.model import Label
 from compiler.ranges import Range
@@ -202,8 +203,7 @@ class ScalarGraph:
             return row
         if len(row.terms) == 1 and known is not None:
             symbol, factor = row.terms[0]
-            bound = ranges.affine(-row.shift / factor, [(1 / factor, known)])
-            self.ranges[symbol] = ranges.intersect(self.ranges[symbol], bound)
+            self._narrow(symbol, ranges.affine(-row.shift / factor, [(1 / factor, known)]), label)
             return row
         if known is None and (not named or len(row.terms) < NAMED_SUM_TERMS):
             return row
@@ -220,9 +220,24 @@ class ScalarGraph:
         symbol, first_scale = found
         factor = scale / first_scale
         if known is not None:
-            bound = ranges.affine(-row.shift / factor, [(1 / factor, known)])
-            self.ranges[symbol] = ranges.intersect(self.ranges[symbol], bound)
+            self._narrow(symbol, ranges.affine(-row.shift / factor, [(1 / factor, known)]), label)
         return Form(row.shift, ((symbol, factor),))
+
+    def _narrow(self, symbol: int, bound: Range, label: Label) -> None:
+        """Note a further bound of a symbol.
+
+        Raises:
+            ProgramError: no value satisfies it and what is known already.
+        """
+        before = self.ranges[symbol]
+        after = ranges.intersect(before, bound)
+        if after.lo is not None and after.hi is not None and after.lo > after.hi:
+            raise ProgramError.single(
+                f"{label.variable}: a declared range leaves no value: {before} and {bound} do not meet",
+                span=label.span,
+                hint="correct the range in Input(…) or assume(…)",
+            )
+        self.ranges[symbol] = after
 
     def relu(self, argument: Form, label: Label) -> Form:
         """The form of ReLU(argument)."""

@@ -15,8 +15,12 @@ from typing import TypeAlias
 from gmpy2 import mpq
 
 from compiler import ir
+from compiler.errors import ProgramError
 from compiler.exact import Number, exact
 from compiler.expr import Variable, VectorLike, broadcast, broadcast_dim, constant, variable
+
+MAX_PERIOD = 10_000
+"""Longest counter, ring or delay: its one-hot vector has as many components."""
 
 Operand: TypeAlias = Variable | Number
 
@@ -25,7 +29,9 @@ def _anchor(operands: Sequence[Operand]) -> Variable:
     for operand in operands:
         if isinstance(operand, Variable):
             return operand
-    raise TypeError("a library call needs at least one variable argument")
+    raise ProgramError.single(
+        "a library call without a variable", hint="at least one argument is a variable of the program"
+    )
 
 
 def _record(
@@ -44,26 +50,28 @@ def _record(
         if isinstance(value, bool):
             given.append((name, value))
             continue
-        number = _positive(anchor, kind, name, value) if name in ("mu", "lam") else exact(value)
-        given.append((name, number))
+        given.append((name, _option(anchor, kind, name, value)))
     sources = tuple(each.index for each in variables)
     return anchor.recorder.add(ir.Idiom, dim=dim, kind=kind, sources=sources, options=tuple(given))
 
 
-def _positive(anchor: Variable, kind: str, name: str, value: Number) -> mpq:
+def _option(anchor: Variable, kind: str, name: str, value: Number) -> mpq:
+    """A constant argument as an exact number; μ and λ must be positive."""
     try:
         number = exact(value)
-    except ValueError as problem:
+    except (ValueError, ZeroDivisionError, TypeError) as problem:
         raise anchor.recorder.error(f"{kind}: {name}: {problem}") from None
-    if number <= 0:
+    if name in {"mu", "lam"} and number <= 0:
         raise anchor.recorder.error(f"{kind}: {name}={number}", f"{name} is a positive number")
     return number
 
 
 def _count(anchor: Variable, kind: str, name: str, value: Number) -> int:
-    number = exact(value)
-    if number.denominator != 1 or number < 1:
-        raise anchor.recorder.error(f"{kind}: {name}={value}", f"{name} is a whole number of at least 1")
+    number = _option(anchor, kind, name, value)
+    if number.denominator != 1 or not 1 <= number <= MAX_PERIOD:
+        raise anchor.recorder.error(
+            f"{kind}: {name}={value}", f"{name} is a whole number from 1 to {MAX_PERIOD}"
+        )
     return int(number)
 
 
