@@ -1,0 +1,1 @@
+"""Engines: what executes a compiled model in a number format."""

@@ -1,0 +1,313 @@
+"""Arbitrary precision: the values of mpmath numbers, by plain integer arithmetic.
+
+A value is man·2^exp with an integer ``man``.  Every dot product is exact (products,
+alignment, sum) and is rounded once, to nearest, ties to even, at the working precision;
+so is every elementwise product.  No term can be lost, however far exponents lie apart,
+and there is no overflow.  Dyadic constants are exact, others are rounded once.
+
+Operations without feedback through time run over a block of columns (steps × sequences)
+at once: a register's block shares one exponent, so that a dot product is a chain of
+integer additions.  The rest, and blocks whose exponents lie too far apart to share one,
+run column by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from operator import add, lshift, mul, rshift, sub
+from typing import Any, assert_never
+
+import numpy as np
+import numpy.typing as npt
+from gmpy2 import mpq, mpz
+from mpmath import MPContext
+from mpmath.libmp import MPZ, from_man_exp
+
+from compiler.errors import ConfigError
+from compiler.model import Model
+from stability.engines import sums
+from stability.engines.base import Segment, Session
+from stability.engines.plan import Affine, Cell, Operation, Plan, Product, build_plan
+from stability.engines.schedule import Group
+from stability.engines.sums import (
+    MINUS_ONE,
+    ONE,
+    ZERO,
+    Row,
+    Scaled,
+    Source,
+    Values,
+    constant,
+    dot,
+    nearest,
+    scaled,
+)
+from stability.formats import AnyFormat, MpmathFormat
+
+COLUMNS = 256  # steps × sequences that one pass advances
+
+
+class MpmathEngine:
+    """Executes plans at any number of digits; the outputs are ``mpf`` objects."""
+
+    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+        """See :class:`stability.engines.base.Engine`."""
+        if not isinstance(fmt, MpmathFormat):
+            raise ConfigError.single(
+                f"engine 'mpmath' cannot run {fmt.name}", hint="mpmath50, or mpmath(dps=…) for other digits"
+            )
+        return _MpmathSession(build_plan(model, fmt, keep), fmt)
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """One register's values: ``mans[c]``·2^exp, or ·2^exps[c] where exponents are far apart.
+
+    ``bits`` bounds the length of ``mans``; 0 means that all are zero.
+    """
+
+    mans: list[mpz]
+    exp: int
+    bits: int
+    exps: list[int] | None = None
+
+    def each(self) -> list[int]:
+        return [self.exp] * len(self.mans) if self.exps is None else self.exps
+
+
+def _joined(mans: list[mpz], exps: list[int]) -> _Block:
+    """A block of values with their own exponents, given a common one if that is affordable."""
+    present = [exp for man, exp in zip(mans, exps, strict=True) if man]
+    if not present:
+        return _Block([ZERO] * len(mans), 0, 0)
+    low, high = min(present), max(present)
+    if high - low > sums.FARTHEST:
+        return _Block(mans, 0, -1, exps)
+    if high > low:
+        mans = [man << exp - low if man else man for man, exp in zip(mans, exps, strict=True)]
+    return _Block(mans, low, max(man.bit_length() for man in mans))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """An affine operation with scaled constants: (register, man, exp, delayed) per term."""
+
+    out: int
+    bias: Scaled
+    terms: tuple[tuple[int, mpz, int, bool], ...]
+    relu: bool
+
+
+class _MpmathSession:
+    def __init__(self, plan: Plan, fmt: MpmathFormat) -> None:
+        self._plan = plan
+        self._precision = fmt.precision
+        self._context = MPContext()
+        self._context.dps = fmt.dps
+        self._groups = [(group, [self._prepare(op) for op in group.operations]) for group in plan.groups]
+        self._carry: dict[int, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
+        self._width = 0
+
+    def _prepare(self, operation: Operation) -> _Sum | Product | Cell:
+        if not isinstance(operation, Affine):
+            return operation
+        terms = tuple(
+            (term.register, *constant(term.weight, self._precision), term.delayed) for term in operation.terms
+        )
+        bias = constant(operation.bias, self._precision)
+        return _Sum(operation.out, bias, terms, operation.relu)
+
+    def step(self, tokens: npt.NDArray[Any]) -> Segment:
+        batch, steps = tokens.shape[:2]
+        if not self._width:
+            self._width = batch
+            for register, value in self._plan.initial.items():
+                man, exp = constant(value, self._precision)
+                self._carry[register] = _Block([man] * batch, exp, man.bit_length())
+        wanted = {-1: self._plan.outputs, **self._plan.wires}
+        taken = {key: np.empty((batch, steps, len(rows)), dtype=object) for key, rows in wanted.items()}
+        block = max(1, COLUMNS // batch)
+        for start in range(0, steps, block):
+            here = slice(start, min(start + block, steps))
+            self._advance(tokens[:, here])
+            for key, registers in wanted.items():
+                for column, register in enumerate(registers):
+                    taken[key][:, here, column] = self._numbers(register)
+        status = np.zeros((batch, steps), dtype=np.uint8)
+        return Segment(outputs=taken.pop(-1), status=status, wires=taken)
+
+    def _numbers(self, register: int) -> npt.NDArray[np.object_]:
+        """A register's block as mpf objects, (width, steps)."""
+        block = self._blocks[register]
+        make, known = self._context.make_mpf, {ZERO: self._context.zero}
+        values = np.empty(len(block.mans), dtype=object)
+        for c, (man, exp) in enumerate(zip(block.mans, block.each(), strict=True)):
+            values[c] = make(from_man_exp(MPZ(man), exp)) if man else known[ZERO]
+        return values.reshape(-1, self._width).T
+
+    def _advance(self, tokens: npt.NDArray[Any]) -> None:
+        self._blocks = blocks = {}
+        columns = tokens.transpose(2, 1, 0).reshape(tokens.shape[2], -1)
+        for register, column in zip(self._plan.tokens, columns, strict=True):
+            pairs = [scaled(mpq(value), self._precision) for value in column.tolist()]
+            blocks[register] = _joined([man for man, _ in pairs], [exp for _, exp in pairs])
+        for group, operations in self._groups:
+            self._run(group, operations, columns.shape[1])
+        for register in self._carry:
+            self._carry[register] = self._last_step(blocks[register])
+
+    def _last_step(self, block: _Block) -> _Block:
+        width = self._width
+        exps = None if block.exps is None else block.exps[-width:]
+        mans = block.mans[-width:]
+        return _joined(mans, exps) if exps else _Block(mans, block.exp, block.bits)
+
+    def _run(self, group: Group[Operation], operations: list[_Sum | Product | Cell], count: int) -> None:
+        if group.sequential:
+            self._column_by_column(operations, count)
+            return
+        for operation in operations:
+            match operation:
+                case _Sum():
+                    block = self._sum(operation, count)
+                case Product():
+                    block = self._product(operation)
+                case Cell():
+                    block = None  # reads its own past: never in such a group
+                case _:
+                    assert_never(operation)
+            if block is None:
+                self._column_by_column([operation], count)
+            else:
+                self._blocks[operation.out] = block
+
+    def _before(self, register: int) -> _Block:
+        """A register's block one step earlier."""
+        carry, block = self._carry[register], self._blocks[register]
+        if carry.exps is None and block.exps is None and carry.exp == block.exp:
+            mans = carry.mans + block.mans[: -self._width]
+            return _Block(mans, carry.exp, max(carry.bits, block.bits))
+        return _joined(carry.mans + block.mans[: -self._width], carry.each() + block.each()[: -self._width])
+
+    def _sum(self, operation: _Sum, count: int) -> _Block | None:
+        """A dot product over the block; ``None`` if exponents are too far apart."""
+        sources: list[tuple[_Block, mpz, int]] = []
+        for register, man, exp, delayed in operation.terms:
+            block = self._before(register) if delayed else self._blocks[register]
+            if block.exps is not None:
+                return None
+            if block.bits:
+                sources.append((block, man, block.exp + exp))
+        bias, bias_exp = operation.bias
+        exps = [exp for _, _, exp in sources] + ([bias_exp] if bias else [])
+        if not exps:
+            return _Block([ZERO] * count, 0, 0)
+        low = min(exps)
+        if max(exps) - low > sums.FARTHEST:
+            return None
+        total: Iterator[mpz] | None = repeat(bias << bias_exp - low, count) if bias else None
+        bits = bias.bit_length() + bias_exp - low if bias else 0
+        for block, man, exp in sources:
+            factor = man << exp - low
+            bits = max(bits, block.bits + factor.bit_length() - (abs(factor) == 1)) + 1
+            total = _plus(total, block.mans, factor)
+        assert total is not None
+        mans = [man if man > 0 else ZERO for man in total] if operation.relu else list(total)
+        return self._round(mans, low, bits)
+
+    def _product(self, operation: Product) -> _Block | None:
+        left, right = self._blocks[operation.left], self._blocks[operation.right]
+        if left.exps is not None or right.exps is not None:
+            return None
+        if not left.bits or not right.bits:
+            return _Block([ZERO] * len(left.mans), 0, 0)
+        return self._round(
+            list(map(mul, left.mans, right.mans)), left.exp + right.exp, left.bits + right.bits
+        )
+
+    def _round(self, mans: list[mpz], exp: int, bits: int) -> _Block:
+        """Round each value to the working precision, if the bound says that it may need it."""
+        if not any(mans):
+            return _Block(mans, 0, 0)
+        precision = self._precision
+        if bits <= precision:
+            return _Block(mans, exp, bits)
+        lengths = [man.bit_length() for man in mans]
+        longest = max(lengths)
+        if longest > precision:
+            mans = [
+                man if length <= precision else nearest(man, length - precision) << length - precision
+                for man, length in zip(mans, lengths, strict=True)
+            ]
+        together = ZERO
+        for man in mans:
+            together |= man
+        spare = together.bit_scan1() or 0
+        if spare:
+            mans = list(map(rshift, mans, repeat(spare)))
+        return _Block(mans, exp + spare, longest + 1 - spare)
+
+    def _column_by_column(self, operations: list[_Sum | Product | Cell], count: int) -> None:
+        """Operations that feed back through time, or whose exponents are far apart."""
+        width, precision = self._width, self._precision
+        made: dict[int, Values] = {}
+        for operation in operations:
+            carry = self._carry.get(operation.out)
+            start: Values = ([ZERO] * width, [0] * width)
+            made[operation.out] = start if carry is None else (list(carry.mans), list(carry.each()))
+        rows = [(*made[operation.out], self._bound(operation, made)) for operation in operations]
+        for c in range(count):
+            for mans, exps, row in rows:
+                man, exp = dot(row, c, precision)
+                mans.append(man)
+                exps.append(exp)
+        for register, (mans, exps) in made.items():
+            self._blocks[register] = _joined(mans[width:], exps[width:])
+
+    def _bound(self, operation: _Sum | Product | Cell, made: dict[int, Values]) -> Row:
+        """An operation with the lists that it reads, and where column 0 begins in them."""
+        width = self._width
+
+        def now(register: int) -> Source:
+            if register in made:
+                return (*made[register], width)
+            block = self._blocks[register]
+            return block.mans, block.each(), 0
+
+        def before(register: int) -> Source:
+            if register in made:
+                return (*made[register], 0)
+            block = self._before(register)
+            return block.mans, block.each(), 0
+
+        match operation:
+            case _Sum():
+                terms = [
+                    (man, exp, *(before(register) if delayed else now(register)))
+                    for register, man, exp, delayed in operation.terms
+                ]
+                return Row(operation.bias, terms, [], operation.relu)
+            case Product():
+                return Row((ZERO, 0), [], [(*now(operation.left), *now(operation.right))], relu=False)
+            case Cell():
+                kept = (*now(operation.forget), *before(operation.out))
+                new = (*now(operation.entry), *now(operation.candidate))
+                return Row((ZERO, 0), [], [kept, new], relu=False)
+            case _:
+                assert_never(operation)
+
+
+def _plus(total: Iterator[mpz] | None, values: list[mpz], factor: mpz) -> Iterator[mpz]:
+    """The sum total + factor · values, element by element and lazily."""
+    if factor == ONE:
+        return iter(values) if total is None else map(add, total, values)
+    if factor == MINUS_ONE and total is not None:
+        return map(sub, total, values)
+    power = factor.bit_length() - 1
+    scaled_values = (
+        map(lshift, values, repeat(power)) if factor == ONE << power else map(mul, values, repeat(factor))
+    )
+    return scaled_values if total is None else map(add, total, scaled_values)
