@@ -18,7 +18,6 @@ import pandas as pd
 from compiler.compiling import TARGETS, UNCOMPILED, check_target, compile_lowered
 from compiler.config import CONDITIONALS, CompileConfig, Conditional
 from compiler.errors import ConfigError, LsrlError
-from compiler.library import LIBRARY
 from compiler.lowering import Lowered, lower
 from compiler.model import Model
 from compiler.model_file import model_hash
@@ -29,6 +28,7 @@ from stability.reference import Reference, reference
 from stability.running import execute
 from stability.subject import Subject, subject
 
+DEFAULT_PROGRAMS = ("majority", "continuous", "dictionary", "copy_delay", "modulo")
 DEFAULT_FORMATS = ("float16", "float32", "float64")
 DEFAULT_CONFIGS = ("stable", "paper")
 DEFAULT_LENGTH = 4000
@@ -139,7 +139,7 @@ def drift(
     """Measure drift over a grid (see the module for its rows).
 
     Args:
-        programs: library names or paths of ``.lsrl`` files; default: the whole library.
+        programs: library names or paths of ``.lsrl`` files; default: :data:`DEFAULT_PROGRAMS`.
         targets: architectures; default: all.  The control ``uncompiled`` is always run.
         formats: number formats; default: float16, float32, float64.
         configs: ``stable``, ``paper`` or configurations of your own.
@@ -187,7 +187,7 @@ def drift(
 
 
 def _subjects(programs: Sequence[str] | None, parameters: dict[str, str] | None) -> list[Subject]:
-    found = [subject(name, parameters) for name in programs or LIBRARY]
+    found = [subject(name, parameters) for name in programs or DEFAULT_PROGRAMS]
     known = {name for each in found for name in each.parameters}
     for name in parameters or {}:
         if name not in known:
