@@ -54,7 +54,7 @@ class LibraryProgram:
     decode: Callable[[Array, Parameters], npt.NDArray[np.int64]]
     decoded: bool = True
     tolerance: float = 0.0
-    defaults: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, mpq | int] = field(default_factory=dict)
 
 
 def config_error(message: str, hint: str | None = None) -> LsrlError:
@@ -67,7 +67,7 @@ def token_error(message: str, hint: str | None = None) -> LsrlError:
     return TokenError.single(message, hint=hint)
 
 
-def whole(parameters: Parameters, name: str, defaults: Mapping[str, int], *, least: int = 1) -> int:
+def whole(parameters: Parameters, name: str, defaults: Mapping[str, mpq | int], *, least: int = 1) -> int:
     """Parameter ``name`` as a whole number of at least ``least``.
 
     Raises:

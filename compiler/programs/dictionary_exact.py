@@ -1,7 +1,7 @@
 """``dictionary_exact``: the map of ``dictionary``, computed with small integers only.
 
 Tokens, oracle and decoder are those of :mod:`compiler.programs.dictionary`.  No value
-exceeds the larger of n and V + 1 in size, and none grows with the prompt, so a format
+exceeds the larger of n and V in size, and none grows with the prompt, so a format
 that holds these integers computes it without rounding, at any length: the control that
 tells errors of an engine apart from errors of a construction.
 """

@@ -62,7 +62,7 @@ def test_the_oracle_is_the_programs_exact_output(name: str, params: Settings, le
 def test_every_construction_gives_the_oracles_output(name: str, step: str, conditional: str) -> None:
     """Step form, conditional, complement, μ and λ change nothing in exact arithmetic."""
     program = load_program(name)
-    tokens = LIBRARY[name].prompt(np.random.default_rng(3), SHORT[name], {}).tolist()
+    tokens = LIBRARY[name].prompt(np.random.default_rng(3), SHORT.get(name, 16), {}).tolist()
     wanted = LIBRARY[name].oracle(tokens, {})
     for complement, scales in itertools.product(COMPLEMENTS, ({}, {"mu": mpq(1000), "lam": mpq(10**10)})):
         config = CompileConfig(step=step, conditional=conditional, complement=complement, **scales)  # type: ignore[arg-type]

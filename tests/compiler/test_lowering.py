@@ -174,7 +174,8 @@ def test_auto_lambda_needs_a_bound() -> None:
 def test_a_small_lambda_is_noted() -> None:
     """A λ below a branch's bound is found before anything runs."""
     x = Input(1, lo=0, hi=9, integer=True)
-    lowered = lower(f_ifelse(f_larger(x, 4.5), x, 0, lam=2).program(), CompileConfig(conditional="optimized"))
+    program = f_ifelse(f_larger(x, 4.5), x, 0, lam=2).program()
+    lowered = lower(program, CompileConfig(conditional="optimized"))
     assert [note.kind for note in lowered.notes] == ["lambda"]
 
 
@@ -192,7 +193,7 @@ def count(lowered: Lowered, kind: type[ir.Node]) -> int:
 
 
 def test_optimized_drops_what_vanishes() -> None:
-    """'optimized' drops branches that are zero and halves that are never negative; 'direct' keeps all four."""
+    """'optimized' drops zero branches and halves that are never negative; 'direct' keeps all four."""
     x = Input(1, lo=0, hi=9, integer=True)
     program = f_ifelse(f_larger(x, 4.5), x, x * 0).program()
     relus = {

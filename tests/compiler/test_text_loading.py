@@ -31,7 +31,7 @@ def test_files_load_by_path(tmp_path: Path) -> None:
 
 def test_unknown_names_come_with_close_ones() -> None:
     """A misspelt name is a ConfigError that offers the near ones and the list's command."""
-    with pytest.raises(ConfigError, match=r"did you mean majority\?.*lsrl programs"):
+    with pytest.raises(ConfigError, match=r"did you mean majority .*lsrl programs"):
         load_program("majorty")
     with pytest.raises(ConfigError, match="unknown program"):
         load_program("README.md")
