@@ -14,6 +14,7 @@ from compiler.errors import ConfigError
 from compiler.model import Model
 from stability.engines.base import Segment, Session, Status, StatusArray
 from stability.engines.native import kernels
+from stability.engines.native.locking import compiling
 from stability.engines.native.lowering import Lowered, lower
 from stability.engines.plan import build_plan
 from stability.formats import FLOAT16, FLOAT32, FLOAT64, AnyFormat, Format
@@ -77,6 +78,19 @@ def require_subnormals() -> None:
             "this process flushes subnormal numbers to zero",
             hint="a library built with -ffast-math has been loaded; load this one in a process without it",
         )
+
+
+_compiled: set[object] = set()
+"""Which signatures this process has compiled or loaded already."""
+
+
+def _call(kernel: Any, arguments: tuple[Any, ...], signature: object) -> None:
+    if signature in _compiled:
+        kernel(*arguments)
+        return
+    with compiling():
+        kernel(*arguments)
+    _compiled.add(signature)
 
 
 class _NativeSession:
@@ -155,10 +169,11 @@ class _Lane:
         watched = bool((self._status != Status.NAN).any())
         if not np.isfinite(tokens).all():
             status[np.isinf(tokens).any(axis=2).T.reshape(-1)] = Status.OVERFLOW
-        kernels.run_block(
+        arguments = (
             registers.reshape(-1), self._table, code.biases, self._offsets, code.weights,
             code.groups.astype(np.uint64), np.uint64(steps), np.uint64(width), self._mark, status, watched,
         )  # fmt: skip
+        _call(kernels.run_block, arguments, (self._carrier, type(self._mark)))
         self._carry = registers[code.carried, end - width : end]
         by_step = np.maximum(status.reshape(steps, width), self._status)
         np.maximum.accumulate(by_step, axis=0, out=by_step)

@@ -22,6 +22,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from stability.engines.native.locking import CACHED
+
 AS_IT_IS = np.int8(0)  # the marks
 HALF_BY_BITS = np.int16(0)
 HALF_BY_HARDWARE = np.int32(0)
@@ -137,7 +139,7 @@ def _rounded(value, mark):
     return lambda value, mark: _half_by_hardware(value)
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _affine_columns(regs, table, row, bias, offsets, weights, start, stop, mark):  # noqa: C901, PLR0912 -- unrolled
     """An affine operation over columns; returns the largest magnitude before its ReLU."""
     out = table[row, OUT]
@@ -181,7 +183,7 @@ def _affine_columns(regs, table, row, bias, offsets, weights, start, stop, mark)
     return largest
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _product_columns(regs, table, row, start, stop, mark):
     """A product over columns; returns its largest magnitude."""
     out, x, y = table[row, OUT], table[row, LEFT], table[row, RIGHT]
@@ -193,7 +195,7 @@ def _product_columns(regs, table, row, start, stop, mark):
     return largest
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _cell_columns(regs, table, row, start, stop, width, mark):
     """An ``lstm`` cell over the columns of one step; returns its largest magnitude."""
     out, forget, entry, new = table[row, OUT], table[row, LEFT], table[row, RIGHT], table[row, THIRD]
@@ -207,7 +209,7 @@ def _cell_columns(regs, table, row, start, stop, width, mark):
     return largest
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop, step, width, mark, status):
     """Operations column by column, with their status.
 
@@ -239,7 +241,7 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
         start += step
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark, status, watched):
     """Advance ``width`` sequences by ``steps`` steps.
 
