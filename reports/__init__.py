@@ -1,0 +1,1 @@
+"""Reports over drift frames, and the command line ``lsrl``."""

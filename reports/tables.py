@@ -1,0 +1,198 @@
+"""From the drift frame to the tables that a report shows.
+
+The frame has one row per cell and sampled step (see :mod:`stability.drift`); the
+tables here have one row per cell, or per group of cells.  Cells whose outputs are
+the same bits count once in every group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from compiler.compiling import UNCOMPILED
+from reports.text import plain
+from stability.drift import KEYS, NO_CONDITIONAL, RESULTS
+
+PAIRING = ("program", "parameters", "config", "format", "engine", "seed", "length")
+"""Two cells may be compared when they agree in these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """A line of the summary: one kind of model under one conditional in one format.
+
+    Attributes:
+        format: number format.
+        config: configuration, with its step form.
+        models: ``ungated``, ``gated`` or ``uncompiled``.
+        conditional: form of f_ifelse.
+        role: why the line is there, in two or three words.
+        cells: distinct cells that ran; ``failed`` could not.
+        wrong_cells: those with a wrong token.
+        horizon: the earliest first wrong step of all, or None.
+        length: tokens per prompt.
+        bits: median of the significant bits left at the last step.
+        wrong_share: mean share of wrong tokens.
+    """
+
+    format: str
+    config: str
+    models: str
+    conditional: str
+    role: str
+    cells: int
+    failed: int
+    wrong_cells: int
+    horizon: int | None
+    length: int
+    bits: float
+    wrong_share: float
+
+
+def cells_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell.
+
+    Args:
+        frame: a drift frame.
+
+    Returns:
+        The cell's keys and results, and: ``bits_end`` and ``bits_min`` (significant bits
+        at the last step and the fewest of all samples), ``ulp_max`` (largest ulp error),
+        ``failed`` (could not run), ``wrong`` (has a wrong token), ``right``, and
+        ``signature``, equal for two cells with the same outputs at every sampled step.
+    """
+    if frame.empty:
+        extra = ["bits_end", "bits_min", "ulp_max", "signature", "failed", "wrong", "right"]
+        return pd.DataFrame(columns=[*KEYS, *RESULTS, *extra])
+    rows = []
+    for _, cell in frame.groupby(list(KEYS), sort=False, dropna=False):
+        first = cell.iloc[0]
+        failed = bool(first["error"])
+        row = {name: first[name] for name in (*KEYS, *RESULTS)}
+        row |= {
+            "bits_end": cell["significant_bits"].iloc[-1],
+            "bits_min": cell["significant_bits"].min(),
+            "ulp_max": cell["ulp_error"].max(),
+            "signature": "" if failed else _signature(cell),
+            "failed": failed,
+            "wrong": not failed and first["wrong_share"] > 0,
+            "right": not failed and first["wrong_share"] == 0,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _signature(cell: pd.DataFrame) -> str:
+    """A digest of what the model gave out at the sampled steps; nans as a class."""
+    values = cell["value"].astype("float64").where(cell["value"].notna())
+    content = hashlib.sha256(cell["step"].to_numpy(dtype="int64").tobytes())
+    content.update("|".join(repr(float(value)) for value in values).encode())
+    content.update("|".join(cell["status"]).encode())
+    content.update(repr(float(cell["wrong_share"].iloc[0])).encode())
+    return content.hexdigest()
+
+
+def is_product(conditional: str) -> bool:
+    """Whether a conditional multiplies (and so needs a gated target)."""
+    return conditional.startswith("multiplicative")
+
+
+def models_of(cell: pd.Series) -> str:
+    """``uncompiled``, ``gated`` or ``ungated``."""
+    if cell["target"] == UNCOMPILED:
+        return UNCOMPILED
+    return "gated" if cell["gated"] else "ungated"
+
+
+_ROLES = {
+    ("ungated", False): "ungated",
+    ("gated", True): "gated",
+    ("gated", False): "gated control",
+    (UNCOMPILED, False): UNCOMPILED,
+    (UNCOMPILED, True): "uncompiled",
+    ("ungated", True): "ungated",
+}
+_ORDER = {"ungated": 0, "gated control": 1, "gated": 2, "uncompiled": 3}
+
+
+def titled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a ``title`` (program, and its parameters where several sets were run) and a ``label``."""
+    sets = rows.groupby("program")["parameters"].nunique()
+    titles = [
+        plain(program) + (f" ({plain(parameters)})" if parameters and sets[program] > 1 else "")
+        for program, parameters in zip(rows["program"], rows["parameters"], strict=True)
+    ]
+    usual = {"stable": "clip", "paper": "paper"}
+    labels = [
+        str(config) if usual.get(config) == step else f"{config} ({step})"
+        for config, step in zip(rows["config"], rows["step_form"], strict=True)
+    ]
+    return rows.assign(title=titles, label=labels)
+
+
+def grouped(cells: pd.DataFrame) -> list[GroupRow]:
+    """Gated against ungated, with controls, per format and configuration.
+
+    A program without a conditional compiles to the same model under every one: its
+    cells stand in every group of their kind of model, so that groups hold the same
+    programs.
+    """
+    if cells.empty:
+        return []
+    table = titled(cells).assign(models=cells.apply(models_of, axis=1))
+    found: list[GroupRow] = []
+    for (format_name, label), part in table.groupby(["format", "label"], sort=False):
+        groups = [_group(part, str(format_name), str(label), *key) for key in _group_keys(part)]
+        found.extend(sorted(groups, key=lambda each: (_ORDER[each.role], each.conditional)))
+    return found
+
+
+def _group_keys(part: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    for models, own in part.groupby("models", sort=False):
+        named = [each for each in own["conditional"].unique() if each != NO_CONDITIONAL]
+        for conditional in named or [NO_CONDITIONAL]:
+            yield str(models), str(conditional)
+
+
+def _group(part: pd.DataFrame, format_name: str, label: str, models: str, conditional: str) -> GroupRow:
+    members = part[(part["models"] == models) & part["conditional"].isin([conditional, NO_CONDITIONAL])]
+    ran = members[~members["failed"]].drop_duplicates([*PAIRING, "signature"])
+    horizons = ran["horizon"].dropna()
+    return GroupRow(
+        format=format_name,
+        config=label,
+        models=models,
+        conditional=conditional,
+        role=_ROLES[models, is_product(conditional)],
+        cells=len(ran),
+        failed=int(members["failed"].sum()),
+        wrong_cells=int(ran["wrong"].sum()),
+        horizon=None if horizons.empty else int(horizons.min()),
+        length=int(members["length"].max()),
+        bits=float(ran["bits_end"].median()) if len(ran) else float("nan"),
+        wrong_share=float(ran["wrong_share"].mean()) if len(ran) else float("nan"),
+    )
+
+
+def horizon_text(horizon: int | None, length: int) -> str:
+    """``1,234``, or ``> 4,000`` where no token was wrong."""
+    return f"> {length:,}" if horizon is None else f"{horizon:,}"
+
+
+def share_text(share: float) -> str:
+    """A share as per cent; never 0 % or 100 % unless it is."""
+    if share != share:  # noqa: PLR0124 -- nan
+        return "–"
+    if share in {0.0, 1.0}:
+        return f"{share:.0%}"
+    percent = min(max(100 * share, 0.1), 99.9)
+    return f"{percent:.1f}%"
+
+
+def bits_text(bits: float) -> str:
+    """Significant bits with one decimal; a dash where there are none to tell."""
+    return "–" if bits != bits else f"{bits:.1f}"  # noqa: PLR0124 -- nan
