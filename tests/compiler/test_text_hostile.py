@@ -61,8 +61,8 @@ REFUSED = {
     ),
     "growing list": (block("a = [1]", *["a = a + a"] * 60, "return x"), "entries"),
     "wide input": ("ForEach:\n    return Input(dim=10**9)\n", "between 1 and 100,000"),
-    "wide delay": (block("return f_delay(x, 10**9)"), "dim 1000000000"),
-    "long counter": (block("return f_modulo_counter(x, 10**9)"), "n of more than"),
+    "wide delay": (block("return f_delay(x, 10**9)"), "k is a whole number from 1 to"),
+    "long counter": (block("return f_modulo_counter(x, 10**9)"), "n is a whole number from 1 to"),
     "many wide values": (
         "ForEach:\n    x = Input(dim=10**5)\n    y = [x[1:] for i in 0..10**4]\n    return x\n", "entries",
     ),
