@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler import ir
 from compiler.config import CompileConfig
 from compiler.errors import ConfigError
 from compiler.layering import to_path
 from compiler.lowering import Lowered, lower
-from compiler.model import Model
+from compiler.model import MAX_WINDOW, Model
+from compiler.selfcheck import check_compilation, path_model
 from compiler.targets.base import Target
+from compiler.targets.gated_rnn import GATED_RNN
+from compiler.targets.griffin import GRIFFIN
+from compiler.targets.gru import GRU
+from compiler.targets.hawk import HAWK
 from compiler.targets.linear_rnn import GATED_LINEAR_RNN, LINEAR_RNN
 from compiler.targets.lstm import LSTM
 from compiler.targets.relu_rnn import RELU_RNN
 from compiler.targets.uncompiled import build_uncompiled
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (LINEAR_RNN, GATED_LINEAR_RNN, RELU_RNN, LSTM)
+    target.name: target
+    for target in (LINEAR_RNN, GATED_LINEAR_RNN, RELU_RNN, GATED_RNN, LSTM, GRU, HAWK, GRIFFIN)
 }
 UNCOMPILED = "uncompiled"
 TARGET_NAMES: tuple[str, ...] = (*TARGETS, UNCOMPILED)
+DEFAULT_WINDOW = 4096
 
 
 def check_target(target: str) -> str:
@@ -41,34 +50,68 @@ def settle(config: CompileConfig, target: str) -> CompileConfig:
     return config.with_conditional(TARGETS[target].conditional)
 
 
-def compile_program(program: ir.Program, target: str = "lstm", config: CompileConfig | None = None) -> Model:
+def compile_program(
+    program: ir.Program,
+    target: str = "lstm",
+    config: CompileConfig | None = None,
+    *,
+    window: int | None = None,
+    check: int = 0,
+) -> Model:
     """Compile a program exactly into the weights of an architecture.
 
     Args:
         program: from :func:`compiler.loading.load_program`, the text or the Python front end.
         target: one of :data:`TARGET_NAMES`; ``uncompiled`` is the program itself, node by node.
         config: step form, conditional, μ, λ, complement (default: configuration ``stable``).
+        window: for ``hawk`` and ``griffin``, the longest prompt that the model can read;
+            default: :data:`DEFAULT_WINDOW`.
+        check: hold every step of the compilation to the one before on so many random
+            prompts, in exact rationals (see :mod:`compiler.selfcheck`).
 
     Raises:
-        ConfigError: an unknown target.
+        ConfigError: an unknown target, or a window out of bounds or for a target without one.
         CompileRefusal: the target or configuration cannot carry the program exactly;
             names the source line and the way out.
+        CompilerBugError: ``check`` found a step that changes what the program computes.
     """
     check_target(target)
-    return compile_lowered(lower(program, settle(config or CompileConfig(), target)), target)
+    lowered = lower(program, settle(config or CompileConfig(), target))
+    return compile_lowered(lowered, target, window=window, check=check)
 
 
-def compile_lowered(lowered: Lowered, target: str) -> Model:
+def settle_window(target: str, window: int | None) -> int | None:
+    """The window of a model of ``target``; ``None`` for targets without one.
+
+    Raises:
+        ConfigError: a window out of bounds, or for a target that keeps a state instead.
+    """
+    if target not in TARGETS or not TARGETS[target].windowed:
+        if window is None:
+            return None
+        named = ", ".join(name for name, each in TARGETS.items() if each.windowed)
+        raise ConfigError.single(f"target {target} has no window", hint=f"targets with one: {named}")
+    if window is None:
+        return DEFAULT_WINDOW
+    if not 1 <= window <= MAX_WINDOW:
+        raise ConfigError.single(f"window={window}", hint=f"1 to {MAX_WINDOW} tokens")
+    return window
+
+
+def compile_lowered(lowered: Lowered, target: str, *, window: int | None = None, check: int = 0) -> Model:
     """Compile a program that is already lowered (see :func:`compile_program`)."""
+    settled = settle_window(target, window)
     program = lowered.program
+    stages: list[tuple[str, Model]] = []
     if target == UNCOMPILED:
         stack, readout_wires = build_uncompiled(lowered)
     else:
         path = to_path(lowered)
+        stages.append(("layering", path_model(path, program.output_dim)))
         stack = TARGETS[target].build(path)
         readout_wires = (len(stack.layers),)
     settings = {f"param {name}": str(value) for name, value in program.parameters}
-    return Model(
+    model = Model(
         target=target,
         name=program.name,
         input_dim=program.input_dim,
@@ -79,4 +122,10 @@ def compile_lowered(lowered: Lowered, target: str) -> Model:
         readout_bias=stack.readout_bias,
         settings=settings | lowered.config.settings(),
         warnings=tuple(str(note.finding) for note in lowered.notes),
+        window=settled,
     )
+    if check:
+        check_compilation(
+            lowered, [*stages, (f"target {target}", replace(model, window=None))], prompts=check
+        )
+    return model

@@ -53,6 +53,9 @@ class CompileConfig:
         conditional: form of f_ifelse; ``None`` lets the target choose
             (``multiplicative_optimized`` where it has gates, else ``optimized``).
         complement: how 1 − c of a condition is built.
+        reduce: replace ReLUs whose argument keeps its sign, or takes two values only, by
+            affine maps.  It changes what an experiment measures (it turns ``direct`` into
+            ``optimized``) and leans on declared ranges, so it is off unless asked for.
 
     Raises:
         ConfigError: an unknown choice or a number that is not positive.
@@ -63,6 +66,7 @@ class CompileConfig:
     lam: mpq | Auto = "auto"
     conditional: Conditional | None = None
     complement: Complement = "subtract"
+    reduce: bool = False
 
     def __post_init__(self) -> None:
         _choice("step form", self.step, STEPS)
@@ -94,6 +98,7 @@ class CompileConfig:
             "lam": str(self.lam),
             "conditional": self.conditional or "by target",
             "complement": self.complement,
+            "reduce": "on" if self.reduce else "off",
         }
 
 

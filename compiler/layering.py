@@ -256,11 +256,16 @@ class _Emitter:
         unit = self._unit(row, bias, self.values.label(value, fresh=True), self.values.range(value))
         self.reps[value] = _Rep(ZERO, ((unit, ONE),))
 
-    def fresh_product(self, value: int, left: Form, right: Form) -> None:
+    def fresh_product(self, value: int, left: Form, right: Form, *, known: tuple[Range, Range]) -> None:
+        """A product; ``known`` are the ranges of its factors before named sums were resolved."""
         row, bias = _Row(left, self.below).scaled(ONE)
         unit = self._unit(row, bias, self.values.label(value, fresh=True), self.values.range(value))
         other, other_bias = _Row(right, self.below).scaled(ONE)
-        self._operand(other, other_bias, (self._extent(left), self._extent(right)))
+        extents = (
+            ranges.intersect(self._extent(left), known[0]),
+            ranges.intersect(self._extent(right), known[1]),
+        )
+        self._operand(other, other_bias, extents)
         self.reps[value] = _Rep(ZERO, ((unit, ONE),))
 
     def _operand(self, row: dict[int, mpq], bias: mpq, operands: tuple[Range, Range]) -> None:
@@ -359,8 +364,9 @@ def _emit_layer(emitter: _Emitter, boundary: _Boundary, arguments: dict[int, tup
         match graph.symbols[value]:
             case ReluSymbol():
                 emitter.fresh_relu(value, arguments[value][0])
-            case ProductSymbol():
-                emitter.fresh_product(value, *arguments[value])
+            case ProductSymbol(left=left, right=right):
+                known = (graph.range_of(left), graph.range_of(right))
+                emitter.fresh_product(value, *arguments[value], known=known)
             case StateSymbol(group=group):
                 groups.setdefault(group, {})[value] = arguments[value][0]
             case _:

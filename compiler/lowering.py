@@ -77,7 +77,7 @@ class _Lowering:
         self.source = program
         self.config = config
         self.recorder = Recorder(locate=self._span)
-        self.graph = ScalarGraph()
+        self.graph = ScalarGraph(reduce=config.reduce)
         self.variables: list[Variable] = []
         self.notes: dict[Note, None] = {}
         self._bounds: dict[int, list[Range]] = {}

@@ -15,11 +15,28 @@ state    1 h = A h' + B x + b  (A = weight_hh, B = weight_ih)
 gate     2 h = (Wa x + ba) ⊙ (Wb x + bb)                                a, b
 rnn      1 h = σ(A h' + B x + b)
 lstm     4 c = σ(f) ⊙ c' + σ(i) ⊙ σ(g), h = σ(o) ⊙ σ(c)                 i, f, g, o
+gru      3 h = (1 − σ(z)) ⊙ σ(n) + σ(z) ⊙ h'                            r, z, n
+conv     1 h_t = s0 + Σ_{i < t} K_i (x_{t−i}, 1)                        (below)
+glu      2 h = (We x + be) ⊙ σ(Wf x + bf)                               e, f
 ======== = ============================================================ ==============
 
-In ``lstm`` each gate's pre-activation is W x + U h' + b.  The accumulator of
+In ``lstm`` and ``gru`` each gate's pre-activation is W x + U h' + b, but for n of
+``gru``, which is W x + b + σ(r) ⊙ (U h').  The accumulator of
 every pre-activation starts at the bias, then adds the columns of ``weight_hh``
 in ascending order, then those of ``weight_ih``.
+
+For n of ``gru`` the columns of ``weight_hh`` have an accumulator of their own, which
+starts at 0; its value is multiplied by σ(r) and added to the accumulator of the bias and
+``weight_ih``.  h is (1 − σ(z)) times σ(n), plus σ(z) times h', in this order.  A format
+rounds each of these operations.
+
+``conv`` is a temporal convolution over all tokens so far, at most ``window`` of the model,
+and keeps no state but its inputs.  Its kernels are structured: with A = weight_hh,
+B = weight_ih, b = bias and s0 = initial, K_i = A^i [B, b + A s0 − s0], whose last column
+reads a channel that is 1 from the first token on and 0 before it, and s0 is the
+convolution's bias.  This is s_t = A s_{t−1} + B x_t + b.  A format rounds the entries of
+K_i, not A; the accumulator starts at s0, then adds lag 0, lag 1, …, each in the order of
+its columns.
 """
 
 from __future__ import annotations
@@ -33,9 +50,13 @@ from gmpy2 import mpq
 from compiler.errors import Span, TokenError
 from compiler.exact import Matrix, Vector, exact
 
-Kind = Literal["linear", "relu", "state", "gate", "rnn", "lstm"]
-GATES: Mapping[str, int] = {"linear": 1, "relu": 1, "state": 1, "gate": 2, "rnn": 1, "lstm": 4}
-RECURRENT: frozenset[str] = frozenset({"state", "rnn", "lstm"})
+Kind = Literal["linear", "relu", "state", "gate", "rnn", "lstm", "gru", "conv", "glu"]
+GATES: Mapping[str, int] = {
+    "linear": 1, "relu": 1, "state": 1, "gate": 2, "rnn": 1, "lstm": 4, "gru": 3, "conv": 1, "glu": 2,
+}  # fmt: skip
+RECURRENT: frozenset[str] = frozenset({"state", "rnn", "lstm", "gru"})
+INITIALISED: frozenset[str] = RECURRENT | {"conv"}
+MAX_WINDOW = 1 << 16
 TOKENS = 0  # the wire of the model's own input; layer k (from 0) drives wire k + 1
 
 
@@ -67,9 +88,9 @@ class Layer:
         inputs: the wires it reads, concatenated in this order (0: tokens, k+1: layer k).
         size: H, the number of its outputs.
         weight_ih: (G·H) × D.
-        weight_hh: (G·H) × H; all zero for kinds without recurrence.
+        weight_hh: (G·H) × H; all zero for kinds without recurrence or convolution.
         bias: G·H.
-        initial: h before the first token (H), for recurrent kinds.
+        initial: h before the first token (H), for recurrent kinds and ``conv``.
         initial_cell: c before the first token (H), for ``lstm``.
         labels: one per unit.
     """
@@ -104,6 +125,7 @@ class Model:
         readout: output_dim × D, and ``readout_bias``.
         settings: program parameters and compile configuration, as exact strings.
         warnings: what the compiler could not prove.
+        window: the longest prompt, for models with ``conv`` layers.
     """
 
     target: str
@@ -116,6 +138,7 @@ class Model:
     readout_bias: Vector
     settings: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    window: int | None = None
 
     @property
     def nonzeros(self) -> int:
@@ -130,6 +153,20 @@ class Model:
     def wire_size(self, wire: int) -> int:
         """Number of values on a wire."""
         return self.input_dim if wire == TOKENS else self.layers[wire - 1].size
+
+
+def check_window(model: Model, length: int) -> None:
+    """Refuse a prompt that a model's convolutions cannot see as a whole.
+
+    Raises:
+        TokenError: names the window and the length.
+    """
+    if model.window is not None and length > model.window:
+        raise TokenError.single(
+            f"a prompt of {length} tokens is longer than the window of {model.window} tokens of this "
+            f"{model.target} model",
+            hint=f"compile it with a window of at least {length}, or run a target that keeps a state",
+        )
 
 
 def exact_tokens(tokens: Sequence[Sequence[object]], dim: int) -> list[Vector]:

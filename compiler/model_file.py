@@ -31,7 +31,7 @@ from safetensors.numpy import load, save
 
 from compiler.errors import ModelFileError, Span
 from compiler.exact import Matrix, Vector
-from compiler.model import GATES, RECURRENT, Kind, Label, Layer, Model
+from compiler.model import GATES, INITIALISED, MAX_WINDOW, Kind, Label, Layer, Model
 
 SCHEMA = 1
 MAX_FILE_BYTES = 1 << 30
@@ -144,6 +144,7 @@ def _contents(model: Model) -> tuple[dict[str, Indices], dict[str, object]]:
         "layers": layers,
         "settings": dict(model.settings),
         "warnings": list(model.warnings),
+        "window": model.window,
         "values": [_write_value(value) for value in values.index],
     }
     return tensors, manifest
@@ -286,11 +287,11 @@ def _read_layer(reader: _Reader, record: object, number: int, sizes: list[int]) 
         weight_ih=reader.matrix(prefix + "weight_ih", height, width),
         weight_hh=reader.matrix(prefix + "weight_hh", height, size),
         bias=reader.vector(prefix + "bias", height),
-        initial=reader.vector(prefix + "initial", size if kind in RECURRENT else 0),
+        initial=reader.vector(prefix + "initial", size if kind in INITIALISED else 0),
         initial_cell=reader.vector(prefix + "initial_cell", size if kind == "lstm" else 0),
         labels=tuple(_read_label(label, reader) for label in labels),
     )
-    if kind not in RECURRENT and layer.weight_hh.nonzeros:
+    if kind not in INITIALISED and layer.weight_hh.nonzeros:
         raise _broken(reader.path, f"layer {number} of kind {kind} has recurrent weights")
     return layer
 
@@ -357,4 +358,13 @@ def _build(reader: _Reader, manifest: dict[str, Any]) -> Model:
         readout_bias=reader.vector("readout_bias", output_dim),
         settings=settings,
         warnings=warnings,
+        window=_window(reader, manifest, layers),
     )
+
+
+def _window(reader: _Reader, manifest: dict[str, Any], layers: list[Layer]) -> int | None:
+    if "window" not in manifest or manifest["window"] is not None:
+        return reader.count(manifest, "window", MAX_WINDOW)
+    if any(layer.kind == "conv" for layer in layers):
+        raise _broken(reader.path, "it has convolutions, but no window")
+    return None

@@ -113,10 +113,30 @@ class StateGroup:
     symbols: tuple[int, ...]
 
 
-class ScalarGraph:
-    """The symbols of one program, grown node by node (see the module)."""
+def _affine_relu(argument: Form, extent: Range) -> Form | None:
+    """ReLU(argument) as an affine form where its range allows one, else None."""
+    if extent.nonnegative:
+        return argument
+    if extent.nonpositive:
+        return Form(ZERO, ())
+    if extent.lo is None or extent.hi is None or extent.step != extent.hi - extent.lo:
+        return None
+    if (extent.lo - extent.offset) % extent.step:
+        return None  # the bounds themselves are not on the lattice
+    slope = extent.hi / (extent.hi - extent.lo)  # from (lo, 0) to (hi, hi)
+    return combine(-slope * extent.lo, [(slope, argument)])
 
-    def __init__(self) -> None:
+
+class ScalarGraph:
+    """The symbols of one program, grown node by node (see the module).
+
+    Args:
+        reduce: make ReLUs affine where a range allows it (see
+            :class:`compiler.config.CompileConfig`).
+    """
+
+    def __init__(self, *, reduce: bool = False) -> None:
+        self.reduce = reduce
         self.symbols: list[Symbol] = []
         self.ranges: list[Range] = []
         self.labels: list[Label] = []
@@ -243,6 +263,10 @@ class ScalarGraph:
         """The form of ReLU(argument)."""
         if not argument.terms:
             return Form(max(argument.shift, ZERO), ())
+        if self.reduce:
+            affine = _affine_relu(argument, self.range_of(argument))
+            if affine is not None:
+                return affine
         scale = abs(argument.terms[0][1])
         key = argument.scaled(1 / scale)
         found = self._relus.get(key)

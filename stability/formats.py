@@ -99,6 +99,9 @@ FLOAT32 = Format(name="float32", precision=24, exponent_bits=8, dtype=np.dtype(n
 FLOAT64 = Format(name="float64", precision=53, exponent_bits=11, dtype=np.dtype(np.float64))
 
 FLOATS: dict[str, Format] = {fmt.name: fmt for fmt in (FLOAT16, FLOAT32, FLOAT64)}
+BFLOAT16 = Format(name="bfloat16", precision=8, exponent_bits=8)
+"""To measure outputs in; no engine computes in it yet."""
+SCORED: dict[str, Format] = {fmt.name: fmt for fmt in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
 FORMAT_CHOICES: tuple[str, ...] = (*FLOATS, "mpmath50", "mpmath(dps=80)")
 
 _MPMATH = re.compile(r"mpmath(?:([0-9]{1,7})|\(\s*dps\s*=\s*([0-9]{1,7})\s*\))", re.ASCII)
@@ -118,5 +121,7 @@ def parse_format(name: str | AnyFormat) -> AnyFormat:
     found = _MPMATH.fullmatch(text)
     if found is None:
         choices = ", ".join(FORMAT_CHOICES)
+        if text in SCORED:
+            raise ConfigError.single(f"no engine computes in {text} yet", hint=f"one of {choices}")
         raise ConfigError.single(f"unknown format {name!r}", hint=f"one of {choices} (any number of digits)")
     return MpmathFormat(dps=int(found[1] or found[2]))

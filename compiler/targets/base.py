@@ -34,12 +34,15 @@ class Target:
         gated: whether it multiplies values.
         build: path → stack.
         summary: one line for listings.
+        windowed: whether it sees a window of tokens, chosen when compiling, in place of
+            keeping a state: its lack of drift is no finding.
     """
 
     name: str
     gated: bool
     build: Callable[[Path], Stack]
     summary: str
+    windowed: bool = False
 
     @property
     def conditional(self) -> Conditional:

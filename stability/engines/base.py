@@ -13,6 +13,7 @@ from gmpy2 import mpq
 
 from compiler.exact import Matrix, Vector
 from compiler.model import Layer, Model
+from stability.engines.convolution import lag_kernels
 from stability.formats import AnyFormat, Format
 from stability.rounding import round_rational
 
@@ -83,7 +84,8 @@ class WeightOverflow:
     Attributes:
         layer: the layer's index; ``None`` for the readout.
         unit: the unit it belongs to.
-        role: ``weight_ih``, ``weight_hh``, ``bias``, ``initial`` or ``initial_cell``.
+        role: ``weight_ih``, ``weight_hh``, ``bias``, ``initial``, ``initial_cell``, or ``kernel``
+            for an entry of a convolution's kernels.
         value: the exact constant.
     """
 
@@ -99,7 +101,7 @@ def weight_overflows(model: Model, fmt: AnyFormat) -> tuple[WeightOverflow, ...]
         return ()
     found: list[WeightOverflow] = []
     for number, layer in enumerate(model.layers):
-        for role, row, value in _constants(layer):
+        for role, row, value in _constants(layer, model.window or 1, fmt):
             if np.isinf(round_rational(value, fmt)):
                 found.append(WeightOverflow(layer=number, unit=row % layer.size, role=role, value=value))
     for role, row, value in (*_entries("weight_ih", model.readout), *_vector("bias", model.readout_bias)):
@@ -108,7 +110,12 @@ def weight_overflows(model: Model, fmt: AnyFormat) -> tuple[WeightOverflow, ...]
     return tuple(found)
 
 
-def _constants(layer: Layer) -> Iterator[tuple[str, int, mpq]]:
+def _constants(layer: Layer, window: int, fmt: Format) -> Iterator[tuple[str, int, mpq]]:
+    if layer.kind == "conv":
+        yield from _vector("initial", layer.initial)
+        for unit, kernel in enumerate(lag_kernels(layer, window, fmt)):
+            yield from (("kernel", unit, value) for row in kernel.lags for _, value in row)
+        return
     yield from _entries("weight_ih", layer.weight_ih)
     yield from _entries("weight_hh", layer.weight_hh)
     yield from _vector("bias", layer.bias)

@@ -29,7 +29,8 @@ from compiler.errors import ConfigError
 from compiler.model import Model
 from stability.engines import sums
 from stability.engines.base import Segment, Session
-from stability.engines.plan import Affine, Cell, Operation, Plan, Product, build_plan
+from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product
+from stability.engines.plan import Plan, build_plan
 from stability.engines.schedule import Group
 from stability.engines.sums import (
     MINUS_ONE,
@@ -100,6 +101,37 @@ class _Sum:
     relu: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Filter:
+    """A convolution with scaled constants: per lag (register, man, exp)."""
+
+    out: int
+    bias: Scaled
+    lags: tuple[tuple[tuple[int, mpz, int], ...], ...]
+    period: int
+    registers: tuple[int, ...]
+
+    def weights(self, count: int) -> list[tuple[int, Values]]:
+        """The weights at the first ``count`` lags, for every register (as often as a lag reads it)."""
+        found: dict[tuple[int, int], Values] = {}
+        for lag in range(count):
+            k = lag
+            if lag >= len(self.lags):
+                if not self.period:
+                    break
+                k = len(self.lags) - self.period + (lag - len(self.lags)) % self.period
+            often: dict[int, int] = {}
+            for register, man, exp in self.lags[k]:
+                often[register] = often.get(register, 0) + 1
+                key = (register, often[register])
+                mans, exps = found.setdefault(key, ([ZERO] * count, [0] * count))
+                mans[lag], exps[lag] = man, exp
+        return [(register, values) for (register, _), values in found.items()]
+
+
+_Prepared = _Sum | Product | Cell | _Filter
+
+
 class _MpmathSession:
     def __init__(self, plan: Plan, fmt: MpmathFormat) -> None:
         self._plan = plan
@@ -110,8 +142,17 @@ class _MpmathSession:
         self._carry: dict[int, _Block] = {}
         self._blocks: dict[int, _Block] = {}
         self._width = 0
+        self._seen = 0
+        self._past: dict[int, Values] = {}  # what convolutions have seen, from the first token on
 
-    def _prepare(self, operation: Operation) -> _Sum | Product | Cell:
+    def _prepare(self, operation: Operation) -> _Prepared:
+        if isinstance(operation, Convolution):
+            bias = constant(operation.bias, self._precision)
+            lags = tuple(
+                tuple((term.register, *constant(term.weight, self._precision)) for term in lag)
+                for lag in operation.lags
+            )
+            return _Filter(operation.out, bias, lags, operation.period, operation.registers)
         if not isinstance(operation, Affine):
             return operation
         terms = tuple(
@@ -156,6 +197,7 @@ class _MpmathSession:
             blocks[register] = _joined([man for man, _ in pairs], [exp for _, exp in pairs])
         for group, operations in self._groups:
             self._run(group, operations, columns.shape[1])
+        self._seen += columns.shape[1]
         for register in self._carry:
             self._carry[register] = self._last_step(blocks[register])
 
@@ -165,7 +207,7 @@ class _MpmathSession:
         mans = block.mans[-width:]
         return _joined(mans, exps) if exps else _Block(mans, block.exp, block.bits)
 
-    def _run(self, group: Group[Operation], operations: list[_Sum | Product | Cell], count: int) -> None:
+    def _run(self, group: Group[Operation], operations: list[_Prepared], count: int) -> None:
         if group.sequential:
             self._column_by_column(operations, count)
             return
@@ -175,6 +217,8 @@ class _MpmathSession:
                     block = self._sum(operation, count)
                 case Product():
                     block = self._product(operation)
+                case _Filter():
+                    block = self._convolution(operation, count)
                 case Cell():
                     block = None  # reads its own past: never in such a group
                 case _:
@@ -220,13 +264,45 @@ class _MpmathSession:
 
     def _product(self, operation: Product) -> _Block | None:
         left, right = self._blocks[operation.left], self._blocks[operation.right]
+        if operation.delayed:
+            right = self._before(operation.right)
         if left.exps is not None or right.exps is not None:
             return None
         if not left.bits or not right.bits:
             return _Block([ZERO] * len(left.mans), 0, 0)
-        return self._round(
-            list(map(mul, left.mans, right.mans)), left.exp + right.exp, left.bits + right.bits
-        )
+        mans = list(map(mul, left.mans, right.mans))
+        if operation.relu:
+            mans = [max(man, ZERO) for man in mans]
+        return self._round(mans, left.exp + right.exp, left.bits + right.bits)
+
+    def _convolution(self, operation: _Filter, count: int) -> _Block:
+        """A convolution over the block, column by column: exact sums, each rounded once."""
+        width = self._width
+        end = self._seen + count
+        for register in operation.registers:
+            mans, exps = self._past.setdefault(register, ([], []))
+            block = self._blocks[register]
+            mans[self._seen :], exps[self._seen :] = block.mans, block.each()
+        past = self._past | {UNIT: ([ONE] * end, [0] * end)}
+        sources = [_aligned(weights, past[register]) for register, weights in operation.weights(end // width)]
+        values = [
+            sums.short(*self._filtered(operation.bias, sources, column), self._precision)
+            for column in range(self._seen, end)
+        ]
+        return _joined([man for man, _ in values], [exp for _, exp in values])
+
+    def _filtered(self, bias: Scaled, sources: list[tuple[Values, Values]], column: int) -> Scaled:
+        """The sum of one column: every lag of every source."""
+        terms = [bias]
+        width = self._width
+        for (mans, exps), (past, past_exps) in sources:
+            backwards = slice(column, None, -width)
+            if len(exps) == 1 and len(past_exps) == 1:
+                terms.append((sum(map(mul, past[backwards], mans), ZERO), exps[0] + past_exps[0]))
+            else:
+                pairs = zip(past[backwards], past_exps[backwards], mans, exps, strict=False)
+                terms += [(man * weight, exp + own) for man, exp, weight, own in pairs]
+        return sums.far_sum(terms, self._precision, sums.FARTHEST)
 
     def _round(self, mans: list[mpz], exp: int, bits: int) -> _Block:
         """Round each value to the working precision, if the bound says that it may need it."""
@@ -250,7 +326,7 @@ class _MpmathSession:
             mans = list(map(rshift, mans, repeat(spare)))
         return _Block(mans, exp + spare, longest + 1 - spare)
 
-    def _column_by_column(self, operations: list[_Sum | Product | Cell], count: int) -> None:
+    def _column_by_column(self, operations: list[_Prepared], count: int) -> None:
         """Operations that feed back through time, or whose exponents are far apart."""
         width, precision = self._width, self._precision
         made: dict[int, Values] = {}
@@ -267,7 +343,7 @@ class _MpmathSession:
         for register, (mans, exps) in made.items():
             self._blocks[register] = _joined(mans[width:], exps[width:])
 
-    def _bound(self, operation: _Sum | Product | Cell, made: dict[int, Values]) -> Row:
+    def _bound(self, operation: _Prepared, made: dict[int, Values]) -> Row:
         """An operation with the lists that it reads, and where column 0 begins in them."""
         width = self._width
 
@@ -291,13 +367,25 @@ class _MpmathSession:
                 ]
                 return Row(operation.bias, terms, [], operation.relu)
             case Product():
-                return Row((ZERO, 0), [], [(*now(operation.left), *now(operation.right))], relu=False)
+                right = (before if operation.delayed else now)(operation.right)
+                return Row((ZERO, 0), [], [(*now(operation.left), *right)], relu=operation.relu)
             case Cell():
                 kept = (*now(operation.forget), *before(operation.out))
                 new = (*now(operation.entry), *now(operation.candidate))
                 return Row((ZERO, 0), [], [kept, new], relu=False)
+            case _Filter():
+                raise AssertionError("a convolution has no feedback")
             case _:
                 assert_never(operation)
+
+
+def _aligned(weights: Values, past: Values) -> tuple[Values, Values]:
+    """Both with one exponent each, which is then the only one listed, if that is affordable."""
+    blocks = [_joined(*values) for values in (weights, past)]
+    if any(block.exps is not None for block in blocks):
+        return weights, past
+    (own, own_exp), (seen, seen_exp) = ((block.mans, block.exp) for block in blocks)
+    return (own, [own_exp]), (seen, [seen_exp])
 
 
 def _plus(total: Iterator[mpz] | None, values: list[mpz], factor: mpz) -> Iterator[mpz]:

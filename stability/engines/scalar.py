@@ -11,11 +11,13 @@ from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
+from gmpy2 import mpq
 
 from compiler.errors import ConfigError
-from compiler.exact import ZERO, Matrix, Vector
-from compiler.model import Layer, Model
+from compiler.exact import ONE, ZERO, Matrix, Vector
+from compiler.model import MAX_WINDOW, Layer, Model
 from stability.engines.base import Segment, Session, Status, StatusArray
+from stability.engines.convolution import lag_kernels
 from stability.formats import FLOATS, AnyFormat, Format
 from stability.rounding import round_array, round_rational
 
@@ -38,7 +40,7 @@ class ScalarEngine:
 class _ScalarSession:
     def __init__(self, model: Model, fmt: Format, keep: tuple[int, ...]) -> None:
         self._model, self._format, self._keep = model, fmt, keep
-        self._layers = [_Layer(layer, fmt) for layer in model.layers]
+        self._layers = [_Layer(layer, fmt, model.window or MAX_WINDOW) for layer in model.layers]
         self._readout = _rows(model.readout, fmt)
         self._readout_bias = _vector(model.readout_bias, fmt)
         self._sequences: list[_Sequence] = []
@@ -88,6 +90,7 @@ class _Sequence:
     def __init__(self, layers: Sequence[_Layer]) -> None:
         self.hidden = [list(layer.initial) for layer in layers]
         self.cells = [list(layer.initial_cell) for layer in layers]
+        self.seen: list[list[list[Float]]] = [[] for _ in layers]  # by convolutions, the last first
         self.status = Status.OK
 
     def see(self, values: list[Float]) -> list[Float]:
@@ -103,15 +106,29 @@ class _Sequence:
 class _Layer:
     """A layer's rounded constants and its literal step."""
 
-    def __init__(self, layer: Layer, fmt: Format) -> None:
+    def __init__(self, layer: Layer, fmt: Format, window: int) -> None:
         self.source = layer
         self._ih, self._hh = _rows(layer.weight_ih, fmt), _rows(layer.weight_hh, fmt)
         self._bias = _vector(layer.bias, fmt)
+        self._zero, self._one = _vector((ZERO, ONE), fmt)
         zeros = (ZERO,) * layer.size
         self.initial = _vector(layer.initial or zeros, fmt)
         self.initial_cell = _vector(layer.initial_cell or zeros, fmt)
+        self._lags: list[list[Row]] = []
+        if layer.kind == "conv":
+            for kernel in lag_kernels(layer, window, fmt):
+                rows = [_row(row, fmt) for row in kernel.lags]
+                count, period = len(rows), kernel.period
+                rows += [rows[count - period + i % period] for i in range(window - count)] if period else []
+                self._lags.append(rows)
 
     def step(self, inputs: list[Float], sequence: _Sequence, number: int) -> list[Float]:
+        if self.source.kind == "conv":
+            sequence.hidden[number] = self._convolution(inputs, sequence, number)
+            return sequence.hidden[number]
+        if self.source.kind == "gru":
+            sequence.hidden[number] = self._gru(inputs, sequence.hidden[number], sequence)
+            return sequence.hidden[number]
         before = sequence.hidden[number]
         rows = sequence.see(
             [
@@ -128,6 +145,8 @@ class _Layer:
                 hidden = _relu(rows)
             case "gate":
                 hidden = sequence.see([a * b for a, b in zip(*gates, strict=True)])
+            case "glu":
+                hidden = sequence.see([e * f for e, f in zip(gates[0], _relu(gates[1]), strict=True)])
             case "lstm":
                 entry, forget, candidate, out = (_relu(gate) for gate in gates)
                 old = zip(forget, sequence.cells[number], entry, candidate, strict=True)
@@ -138,6 +157,33 @@ class _Layer:
                 assert_never(self.source.kind)
         sequence.hidden[number] = hidden
         return hidden
+
+    def _convolution(self, inputs: list[Float], sequence: _Sequence, number: int) -> list[Float]:
+        seen = sequence.seen[number]
+        seen.insert(0, [*inputs, self._one])
+        hidden = []
+        for start, lags in zip(self.initial, self._lags, strict=True):
+            hidden.append(_accumulate(start, zip(lags, seen, strict=False)))
+        return sequence.see(hidden)
+
+    def _gru(self, inputs: list[Float], before: list[Float], sequence: _Sequence) -> list[Float]:
+        size, see = self.source.size, sequence.see
+        gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
+        rows = zip(self._bias[gates], self._hh[gates], self._ih[gates], strict=True)
+        switches = _relu(see([_accumulate(bias, [(hh, before), (ih, inputs)]) for bias, hh, ih in rows]))
+        reset, update = switches[:size], switches[size:]
+        entry = see(
+            [
+                _accumulate(bias, [(ih, inputs)])
+                for bias, ih in zip(self._bias[new], self._ih[new], strict=True)
+            ]
+        )
+        own = see([_accumulate(self._zero, [(hh, before)]) for hh in self._hh[new]])
+        fed = see([r * u for r, u in zip(reset, own, strict=True)])
+        candidate = _relu(see([e + f for e, f in zip(entry, fed, strict=True)]))
+        taken = see([(self._one - z) * n for z, n in zip(update, candidate, strict=True)])
+        kept = see([z * h for z, h in zip(update, before, strict=True)])
+        return see([t + k for t, k in zip(taken, kept, strict=True)])
 
 
 def _accumulate(bias: Float, parts: Iterable[tuple[Row, list[Float]]]) -> Float:
@@ -159,5 +205,9 @@ def _vector(values: Vector, fmt: Format) -> list[Float]:
 
 
 def _rows(matrix: Matrix, fmt: Format) -> list[Row]:
+    return [_row(row, fmt) for row in matrix.rows]
+
+
+def _row(row: Iterable[tuple[int, mpq]], fmt: Format) -> Row:
     assert fmt.dtype is not None
-    return [[(j, fmt.dtype.type(round_rational(w, fmt))) for j, w in row] for row in matrix.rows]
+    return [(j, fmt.dtype.type(round_rational(w, fmt))) for j, w in row]

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from gmpy2 import mpq
 
 from compiler.exact import Matrix, Vector
-from compiler.model import GATES, RECURRENT, Kind, Layer, Model
+from compiler.model import GATES, INITIALISED, Kind, Layer, Model
 
-KINDS: tuple[Kind, ...] = ("linear", "relu", "state", "gate", "rnn", "lstm")
+KINDS: tuple[Kind, ...] = ("linear", "relu", "state", "gate", "rnn", "lstm", "gru", "conv", "glu")
+WINDOW = 32
 TAME: tuple[mpq, ...] = (
     mpq(1), mpq(1), mpq(1), mpq(-1), mpq(1, 2), mpq(1, 3), mpq(-2, 7), mpq(3, 4), mpq(1, 10), mpq(-9, 10),
 )  # fmt: skip
@@ -59,6 +60,7 @@ def random_model(
         readout_wires=wires,
         readout=_matrix(rng, output_dim, width, density, wild),
         readout_bias=_vector(rng, output_dim, wild),
+        window=WINDOW,
     )
 
 
@@ -74,13 +76,15 @@ def random_layer(
     """One layer; its gates are often constant and its rows often copies, as compiled ones are."""
     height = GATES[kind] * size
     ih = _matrix(rng, height, width, density, wild)
-    recurrent = kind in RECURRENT
+    recurrent = kind in INITIALISED
     hh = _matrix(rng, height, size, density / 2 if recurrent else 0.0, wild)
     bias = list(_vector(rng, height, wild))
     ih_rows, hh_rows = [dict(row) for row in ih.rows], [dict(row) for row in hh.rows]
     for unit in range(size):
-        if kind in {"lstm", "gate"}:
+        if kind in {"lstm", "gate", "glu", "gru"}:
             _fold(rng, kind, unit, size, bias, ih_rows, hh_rows)
+            if kind == "gru":
+                _product_unit(rng, unit, size, width, bias, ih_rows, hh_rows)
         elif rng.random() < 0.3:
             ih_rows[unit], hh_rows[unit] = {int(rng.integers(width)): mpq(1)}, {}
             bias[unit] = mpq(0)
@@ -107,8 +111,13 @@ def _fold(
 ) -> None:
     """Make some gates of a unit constant, in the patterns that compilers use."""
     patterns: list[dict[int, int]]
-    if kind == "gate":
+    if kind in {"gate", "glu"}:
         patterns = [{}, {}, {0: 1}, {1: 1}, {0: 1, 1: 1}, {0: 0}]
+    elif kind == "gru":  # r, z, n
+        patterns = [
+            {}, {}, {0: 1}, {1: 0}, {1: -2}, {0: 1, 1: 0}, {0: 1, 1: 0}, {0: 1, 1: 0}, {1: 0, 2: 0}, {2: 0},
+            {0: 0}, {0: -1, 1: 0}, {0: 2}, {1: 1}, {1: 2},
+        ]  # fmt: skip
     else:  # i, f, g, o
         patterns = [
             {}, {1: 0}, {1: -3}, {1: 0, 0: 1, 2: 1}, {1: 0, 3: 1}, {1: 0, 3: 1, 0: 1}, {1: 0, 2: 1}, {1: 1},
@@ -117,6 +126,28 @@ def _fold(
     for gate, value in patterns[int(rng.integers(len(patterns)))].items():
         row = gate * size + unit
         bias[row], ih[row], hh[row] = mpq(value), {}, {}
+
+
+def _product_unit(
+    rng: np.random.Generator,
+    unit: int,
+    size: int,
+    width: int,
+    bias: list[mpq],
+    ih: list[dict[int, mpq]],
+    hh: list[dict[int, mpq]],
+) -> None:
+    """Give a ``gru`` unit r = z, or a candidate that hands on a unit or an input, as compiled ones do."""
+    update, new = size + unit, 2 * size + unit
+    if rng.random() < 0.4:
+        bias[unit], ih[unit], hh[unit] = bias[update], dict(ih[update]), dict(hh[update])
+    draw = rng.random()
+    if draw < 0.3:
+        bias[new], ih[new], hh[new] = mpq(0), {}, {int(rng.integers(size)): mpq(1)}
+    elif draw < 0.5:
+        bias[new], ih[new], hh[new] = mpq(0), {int(rng.integers(width)): mpq(1)}, {}
+    elif draw < 0.6:
+        hh[new] = {}
 
 
 def _constant(rng: np.random.Generator, wild: float) -> mpq:

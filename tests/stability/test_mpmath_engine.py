@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath.libmp import from_rational
 
+from compiler.convolution import first_kernel
 from compiler.errors import ConfigError
 from compiler.evaluate import evaluate, initial_memory, layer_step
 from compiler.exact import ZERO, Matrix, Vector
-from compiler.model import GATES, Layer, Model, exact_tokens
-from stability.engines import sums
+from compiler.model import Layer, Model, exact_tokens
+from stability.engines import convolution, sums
 from stability.engines.mpmath_engine import MpmathEngine
 from stability.engines.sums import constant, far_sum, scaled
 from stability.formats import FLOAT32, MpmathFormat, parse_format
@@ -81,49 +82,98 @@ def dyadic(value: mpq) -> bool:
     return bool(value.denominator & (value.denominator - 1) == 0)
 
 
+class Rounder:
+    """The layers' equations with one rounding per pre-activation and per product, in rationals."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
+    def short(self, values: Iterable[mpq]) -> Vector:
+        """Every value rounded."""
+        return tuple(rounded(value, self.bits) for value in values)
+
+    def weights(self, values: Vector) -> Vector:
+        """Constants: rounded unless dyadic."""
+        return tuple(value if dyadic(value) else rounded(value, self.bits) for value in values)
+
+    def times(self, matrix: Matrix, vector: Vector) -> Vector:
+        """The exact product of the matrix's constants and a vector."""
+        return tuple(
+            sum((self.weights((weight,))[0] * vector[j] for j, weight in row), ZERO) for row in matrix.rows
+        )
+
+    def step(self, layer: Layer, inputs: Vector, output: Vector, past: Any) -> tuple[Vector, Any]:
+        """New output, and new past: a cell, or what a convolution has seen."""
+        if layer.kind == "conv":
+            return self.conv(layer, ((*inputs, mpq(1)), *past))
+        bias = self.weights(layer.bias)
+        old, new = self.times(layer.weight_hh, output), self.times(layer.weight_ih, inputs)
+        if layer.kind == "gru":
+            return self.gru(bias, old, new, output), past
+        rows = self.short(sum(parts, ZERO) for parts in zip(bias, old, new, strict=True))
+        gates = [rows[start : start + layer.size] for start in range(0, len(rows), layer.size)]
+        match layer.kind:
+            case "lstm":
+                return self.lstm([relu(gate) for gate in gates], past)
+            case "gate" | "glu":
+                right = relu(gates[1]) if layer.kind == "glu" else gates[1]
+                return self.short(a * b for a, b in zip(gates[0], right, strict=True)), past
+            case _:
+                return (relu(rows) if layer.kind in {"relu", "rnn"} else rows), past
+
+    def conv(self, layer: Layer, seen: tuple[Vector, ...]) -> tuple[Vector, Any]:
+        """All lags in one exact sum."""
+        total, kernel = self.weights(layer.initial or (ZERO,) * layer.size), first_kernel(layer)
+        for token in seen:
+            total = tuple(a + b for a, b in zip(total, self.times(kernel, token), strict=True))
+            kernel = layer.weight_hh @ kernel
+        return self.short(total), seen
+
+    def lstm(self, gates: list[Vector], cell: Vector) -> tuple[Vector, Any]:
+        """The cell's two products and their sum, then the output's product."""
+        entry, forget, candidate, out = gates
+        kept = self.short(f * c for f, c in zip(forget, cell, strict=True))
+        taken = self.short(i * g for i, g in zip(entry, candidate, strict=True))
+        cell = self.short(k + t for k, t in zip(kept, taken, strict=True))
+        return self.short(o * c for o, c in zip(out, relu(cell), strict=True)), cell
+
+    def gru(self, bias: Vector, old: Vector, new: Vector, output: Vector) -> Vector:
+        """From the rows' sums over h' (old) and over x (new)."""
+        size = len(output)
+        first = zip(bias[: 2 * size], old, new, strict=False)
+        switches = relu(self.short(sum(each, ZERO) for each in first))
+        fed = self.short(r * own for r, own in zip(switches[:size], self.short(old[2 * size :]), strict=True))
+        last = zip(bias[2 * size :], new[2 * size :], fed, strict=True)
+        candidate = relu(self.short(sum(each, ZERO) for each in last))
+        opposite = self.short(1 - z for z in switches[size:])
+        taken = self.short(a * n for a, n in zip(opposite, candidate, strict=True))
+        kept = self.short(z * before for z, before in zip(switches[size:], output, strict=True))
+        return self.short(t + k for t, k in zip(taken, kept, strict=True))
+
+
+def relu(values: Vector) -> Vector:
+    """max(0, x), elementwise."""
+    return tuple(max(value, ZERO) for value in values)
+
+
 def literal(model: Model, tokens: Sequence[Sequence[mpq]], bits: int) -> list[Vector]:
-    """The equations with one rounding per pre-activation and per product, in rationals."""
-
-    def weights(values: Vector) -> Vector:
-        return tuple(value if dyadic(value) else rounded(value, bits) for value in values)
-
-    def matrix(exact: Matrix) -> Matrix:
-        return Matrix.from_rows(
-            exact.width,
-            [
-                dict(zip([j for j, _ in row], weights(tuple(w for _, w in row)), strict=True))
-                for row in exact.rows
-            ],
-        )
-
-    def short(values: Sequence[mpq]) -> Vector:
-        return tuple(rounded(value, bits) for value in values)
-
-    def step(layer: Layer, inputs: Vector, output: Vector, cell: Vector) -> tuple[Vector, Vector]:
-        old, new = matrix(layer.weight_hh).times(output), matrix(layer.weight_ih).times(inputs)
-        rows = short([sum(parts, ZERO) for parts in zip(weights(layer.bias), old, new, strict=True)])
-        gates = [rows[unit :: layer.size] for unit in range(layer.size)]
-        relu = layer.kind in {"relu", "rnn", "lstm"}
-        gates = [tuple(max(value, ZERO) for value in unit) if relu else unit for unit in gates]
-        if GATES[layer.kind] < 4:
-            return short([unit[0] * unit[-1] if len(unit) == 2 else unit[0] for unit in gates]), cell
-        cell = tuple(
-            rounded(rounded(f * c, bits) + rounded(i * g, bits), bits)
-            for (i, f, g, _), c in zip(gates, cell, strict=True)
-        )
-        return short([unit[3] * max(c, ZERO) for unit, c in zip(gates, cell, strict=True)]), cell
-
-    memories = [(weights(m.output), weights(m.cell)) for m in map(initial_memory, model.layers)]
+    """What a model gives at ``bits`` significant bits."""
+    by = Rounder(bits)
+    starts = map(initial_memory, model.layers)
+    memories: list[tuple[Vector, Any]] = [
+        (by.weights(start.output), () if layer.kind == "conv" else by.weights(start.cell))
+        for layer, start in zip(model.layers, starts, strict=True)
+    ]
     outputs = []
     for token in tokens:
-        wires = [short(token)]
+        wires = [by.short(token)]
         for number, layer in enumerate(model.layers):
             inputs = tuple(value for wire in layer.inputs for value in wires[wire])
-            memories[number] = step(layer, inputs, *memories[number])
+            memories[number] = by.step(layer, inputs, *memories[number])
             wires.append(memories[number][0])
         inputs = tuple(value for wire in model.readout_wires for value in wires[wire])
-        sums = zip(matrix(model.readout).times(inputs), weights(model.readout_bias), strict=True)
-        outputs.append(short([total + bias for total, bias in sums]))
+        ends = zip(by.times(model.readout, inputs), by.weights(model.readout_bias), strict=True)
+        outputs.append(by.short(total + bias for total, bias in ends))
     return outputs
 
 
@@ -132,11 +182,10 @@ def test_one_rounding_per_dot_product(seed: int, dps: int, wild: float, near: bo
     """Equal, bit for bit, to rationals rounded by mpmath; so is the path for far exponents."""
     model, tokens = sample(seed, wild)
     spread = sums.FARTHEST
-    sums.FARTHEST = spread if near else 20
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "FARTHEST", spread if near else 20)
+        patch.setattr(convolution, "LONGEST", 1 << 20)
         result = execute(model, tokens, f"mpmath{dps}", chunk=seed % 4 + 1)
-    finally:
-        sums.FARTHEST = spread
     got = [tuple(map(rational, row)) for row in result.outputs]
     assert got == literal(model, tokens, MpmathFormat(dps=dps).precision)
     assert not result.status.any()

@@ -11,20 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler import CompileConfig, compile_program, load_program
+from compiler.config import Conditional
 from compiler.errors import ConfigError
 from compiler.exact import Matrix, zeros
+from compiler.expr import Concat, Input, Multi, ReLU
 from compiler.model import Kind, Layer, Model
 from stability.engines.base import Status
 from stability.engines.native import engine as native_engine
 from stability.engines.native import kernels
 from stability.engines.native.engine import NativeEngine, half_in_hardware
-from stability.engines.plan import Affine, Cell, Product, build_plan
+from stability.engines.operations import Affine, Cell, Product
+from stability.engines.plan import build_plan
 from stability.formats import FLOAT16, FLOAT32, parse_format
 from stability.running import execute
 from tests.stability.models import random_model, random_tokens, same
 
 NAMES = ["float16", "float32", "float64"]
 COPYING: tuple[Kind, ...] = ("linear", "relu", "state", "rnn")
+NO_PAST = (
+    np.ones(0, np.float32), np.zeros(0, np.uint64), np.zeros(1, np.uint64), np.zeros(0, np.uint64),
+    np.uint64(0), np.uint64(0), np.zeros(0, np.float32),
+)  # fmt: skip
 CONVERSIONS = [False, True] if half_in_hardware() else [False]
 
 
@@ -154,7 +161,7 @@ def test_both_conversions_to_float16_agree_with_numpy(hardware: bool) -> None:
     kernels.run_block(
         registers, table, np.zeros(1, np.float32), np.zeros(0, np.uint64), np.zeros(0, np.float32),
         np.array([[0, 1, 0]], dtype=np.uint64), np.uint64(1), np.uint64(count), mark,
-        np.zeros(count, np.uint8), False,
+        np.zeros(count, np.uint8), False, NO_PAST,
     )  # fmt: skip
     with np.errstate(over="ignore", invalid="ignore"):
         assert same(registers[2 * count :], values.astype(np.float16).astype(np.float32))
@@ -234,6 +241,35 @@ def test_copies_take_no_operation() -> None:
     assert execute(model, [[2], [-2]], "float32").outputs[:, 0].tolist() == [6, 0]
 
 
+def test_gru_gates_are_folded() -> None:
+    """z ≡ 0 and r ≡ 1 leave σ(n); of a product, p is one cell, and g one product with the same r."""
+    x = Input(2, lo=0, hi=1)
+    model = compile_program(Multi(Concat(ReLU(x[0]), x[1])).program("product"), "gru")
+    assert len(model.layers) == 2
+    plan = build_plan(model, FLOAT16)
+    operations = [operation for group in plan.groups for operation in group.operations][:-1]
+    assert [type(operation) for operation in operations] == [Affine, Affine, Affine, Affine, Cell, Product]
+    assert next(operation for operation in operations if isinstance(operation, Product)).delayed
+    tokens = [[0.5, 0.25], [1, 0.7], [0, 0.3], [0.1, 0.9], [1e5, 1], [1, 1]]
+    for name in NAMES:
+        fast, twin = execute(model, tokens, name), execute(model, tokens, name, engine="scalar")
+        assert same(fast.outputs, twin.outputs)
+        assert np.array_equal(fast.status, twin.status)
+
+
+@pytest.mark.parametrize("start", [3, -3])
+def test_a_gru_gate_beyond_the_format_gives_nan(start: int) -> None:
+    """r·(U h') with U = 0 is ∞·0 there, although (1 − z)·n + z·h' alone can be an infinity."""
+    layer = Layer(
+        kind="gru", inputs=(0,), size=1,
+        weight_ih=Matrix.from_rows(1, [{0: mpq(1)}, {0: mpq(1)}, {0: mpq(1)}]), weight_hh=zeros(3, 1),
+        bias=(mpq(0),) * 3, initial=(mpq(start),),
+    )  # fmt: skip
+    model = replace(chain(), layers=(layer,))
+    assert equals_twin(model, [[10**6], [1]])
+    assert np.isnan(execute(model, [[10**6], [1]], "float16").outputs).all()
+
+
 def test_a_shift_register_needs_no_loop_over_time() -> None:
     """Units that only hand values on run over a block at once; feedback makes a loop."""
     size = 5
@@ -254,14 +290,15 @@ def test_a_shift_register_needs_no_loop_over_time() -> None:
         assert outputs.tolist() == [13, 12, 11, 10, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("target", ["linear_rnn", "lstm", "uncompiled"])
+@pytest.mark.parametrize("target", ["linear_rnn", "lstm", "gru", "uncompiled"])
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_programs_equal_the_scalar_twin(target: str, name: str) -> None:
     """A real program's folds, copies and loops: the same bits, with step forms that overflow too."""
     program = load_program("dictionary", n=2)
     tokens = np.random.default_rng(0).integers(1, 27, size=(2, 30, 1))
     for configuration in ("stable", "paper"):
-        config = CompileConfig.named(configuration).with_conditional("optimized")
+        conditional: Conditional = "multiplicative_optimized" if target == "gru" else "optimized"
+        config = CompileConfig.named(configuration).with_conditional(conditional)
         model = compile_program(program, target=target, config=config)
         everything = range(len(model.layers) + 1)
         twin = execute(model, tokens, name, engine="scalar", keep=everything)

@@ -142,6 +142,8 @@ class _Lane:
         self._carrier = carrier
         self._status = np.zeros(self.width, dtype=np.uint8)
         self._steps = 0
+        self._seen = 0
+        self._past: FloatArray = np.ones((code.kernels.slots, 0), dtype=carrier)
         self._carry = np.repeat(code.initial[:, np.newaxis], self.width, axis=1)
 
     def _make_room(self, steps: int) -> None:
@@ -152,9 +154,23 @@ class _Lane:
         table = self._code.table.copy()
         registers = [kernels.OUT, kernels.LEFT, kernels.RIGHT, kernels.THIRD]
         table[:, registers] = table[:, registers] * stride + self.width
+        table[:, kernels.RIGHT] -= table[:, kernels.DELAYED] * self.width
         self._table = table.astype(np.uint64)
         now = self._code.registers * stride + self.width
         self._offsets = (now - self._code.delayed * self.width).astype(np.uint64)
+
+    def _make_past(self, steps: int) -> tuple[Any, ...]:
+        """Room for the inputs of convolutions, all of them so far and ``steps`` more."""
+        code, needed = self._code.kernels, (self._seen + steps) * self.width
+        if len(code.weights) and needed > self._past.shape[1]:
+            grown = np.ones((code.slots, max(needed, 2 * self._past.shape[1])), dtype=self._carrier)
+            grown[:, : self._past.shape[1]] = self._past
+            self._past = grown
+        return (
+            self._past.reshape(-1), code.terms.astype(np.uint64), code.starts.astype(np.uint64),
+            code.sources.astype(np.uint64), np.uint64(self._past.shape[1]),
+            np.uint64(self._seen * self.width), code.weights,
+        )  # fmt: skip
 
     def advance(self, tokens: FloatArray) -> StatusArray:
         """Run a block; returns its sticky status (width, steps)."""
@@ -163,6 +179,7 @@ class _Lane:
             self._make_room(steps)
         code, registers, width = self._code, self._registers, self.width
         end = (steps + 1) * width
+        past = self._make_past(steps)
         registers[code.carried, :width] = self._carry
         registers[code.tokens, width:end] = tokens.transpose(2, 1, 0).reshape(len(code.tokens), steps * width)
         status = np.zeros(steps * width, dtype=np.uint8)
@@ -172,8 +189,10 @@ class _Lane:
         arguments = (
             registers.reshape(-1), self._table, code.biases, self._offsets, code.weights,
             code.groups.astype(np.uint64), np.uint64(steps), np.uint64(width), self._mark, status, watched,
+            past,
         )  # fmt: skip
         _call(kernels.run_block, arguments, (self._carrier, type(self._mark)))
+        self._seen += steps
         self._carry = registers[code.carried, end - width : end]
         by_step = np.maximum(status.reshape(steps, width), self._status)
         np.maximum.accumulate(by_step, axis=0, out=by_step)

@@ -29,10 +29,10 @@ HALF_BY_BITS = np.int16(0)
 HALF_BY_HARDWARE = np.int32(0)
 
 ONE, TWO = np.uint64(1), np.uint64(2)
-AFFINE, PRODUCT, CELL = ONE, TWO, np.uint64(3)  # kinds of operations
+AFFINE, PRODUCT, CELL, CONVOLUTION = ONE, TWO, np.uint64(3), np.uint64(4)  # kinds of operations
 # columns of the table of operations
-KIND, OUT, RELU, STICKY, FIRST, LAST, LEFT, RIGHT, THIRD = range(9)
-FIELDS = 9
+KIND, OUT, RELU, STICKY, FIRST, LAST, LEFT, RIGHT, THIRD, DELAYED, LAGS, COUNT, PERIOD = range(13)
+FIELDS = 13
 NARROW = np.uint64(8)  # below this many columns, a loop over columns does not pay
 
 
@@ -192,6 +192,9 @@ def _product_columns(regs, table, row, start, stop, mark):
         value = rounded(regs[x + c] * regs[y + c], mark)
         largest = _magnitude_max(largest, value)
         regs[out + c] = value
+    if table[row, RELU]:
+        for c in range(start, stop):
+            regs[out + c] = _relu(regs[out + c])
     return largest
 
 
@@ -210,6 +213,67 @@ def _cell_columns(regs, table, row, start, stop, width, mark):
 
 
 @njit(cache=CACHED)
+def _remember(regs, table, row, offsets, past, stop):
+    """Add the block's inputs of a convolution to what it has seen."""
+    held, slots, _, _, reach, begun, _ = past
+    for k in range(table[row, FIRST], table[row, LAST]):
+        place, x = slots[k] * reach + begun, offsets[k]
+        for c in range(stop):
+            held[place + c] = regs[x + c]
+
+
+@njit(cache=CACHED)
+def _convolution_columns(regs, table, row, bias, past, stop, width, mark):
+    """A convolution over a block; returns its largest magnitude.
+
+    Column c of the block is column ``begun`` + c of the past, and a lag is ``width`` columns.
+    """
+    held, _, starts, slots, reach, begun, weights = past
+    out, lags = table[row, OUT], table[row, LAGS]
+    count, period = table[row, COUNT], table[row, PERIOD]
+    zero = np.uint64(0)
+    for c in range(stop):
+        regs[out + c] = bias
+    lag, behind = zero, zero
+    while behind < begun + stop:
+        k = lag
+        if lag >= count:
+            if period == zero:
+                break
+            k = count - period + (lag - count) % period
+        low = behind - begun if behind > begun else zero
+        for e in range(starts[lags + k], starts[lags + k + ONE]):
+            place, weight = slots[e] * reach + begun - behind, weights[e]
+            for c in range(low, stop):
+                regs[out + c] = rounded(regs[out + c] + rounded(weight * held[place + c], mark), mark)
+        lag += ONE
+        behind += width
+    largest = _no_magnitude(bias)
+    for c in range(stop):
+        largest = _magnitude_max(largest, regs[out + c])
+    return largest
+
+
+@njit(cache=CACHED)
+def _columns(regs, table, row, bias, offsets, weights, past, start, stop, width, mark):
+    """Any operation over columns; returns the largest magnitude of what its status depends on."""
+    if table[row, KIND] == AFFINE:
+        largest = _affine_columns(regs, table, row, bias, offsets, weights, start, stop, mark)
+    elif table[row, KIND] == PRODUCT:
+        largest = _product_columns(regs, table, row, start, stop, mark)
+    elif table[row, KIND] == CELL:
+        largest = _cell_columns(regs, table, row, start, stop, width, mark)
+    else:
+        _remember(regs, table, row, offsets, past, stop)
+        largest = _convolution_columns(regs, table, row, bias, past, stop, width, mark)
+    if table[row, STICKY]:
+        before = table[row, OUT] + start - width
+        for c in range(before, before + width):
+            largest = _magnitude_max(largest, regs[c])
+    return largest
+
+
+@njit(cache=CACHED)
 def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop, step, width, mark, status):
     """Operations column by column, with their status.
 
@@ -224,6 +288,8 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
                     value = biases[row]
                     for k in range(table[row, FIRST], table[row, LAST]):
                         value = rounded(value + rounded(weights[k] * regs[offsets[k] + c], mark), mark)
+                elif kind == CONVOLUTION:
+                    value = regs[out + c]  # computed already
                 elif kind == PRODUCT:
                     value = rounded(regs[table[row, LEFT] + c] * regs[table[row, RIGHT] + c], mark)
                 else:
@@ -231,8 +297,8 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
                     new = rounded(regs[table[row, RIGHT] + c] * regs[table[row, THIRD] + c], mark)
                     value = rounded(value + new, mark)
                 if table[row, STICKY]:
-                    before = regs[out + c - width]
-                    value += before - before  # +0, or nan after a non-finite value
+                    before = regs[table[row, LEFT] + c] if kind == CELL else regs[out + c - width]
+                    value += before - before  # +0, or nan after a non-finite value (in a cell: with one)
                 off = value - value
                 if off != off:  # noqa: PLR0124 -- nan
                     found = np.uint8(2) if value != value else np.uint8(1)  # noqa: PLR0124 -- nan
@@ -242,7 +308,7 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
 
 
 @njit(cache=CACHED)
-def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark, status, watched):
+def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark, status, watched, past):
     """Advance ``width`` sequences by ``steps`` steps.
 
     All integers are unsigned words: an index that cannot be negative needs no check for it.
@@ -260,6 +326,10 @@ def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark,
         mark: which rounding.
         status: steps·width, all zero; set where something is not finite.
         watched: whether ``status`` is still of interest.
+        past: what convolutions have seen, and their kernels: values, slot by slot (slot 0 is
+            all ones); per term, the slot of a convolution's input; per lag, where its weights
+            begin; per weight, its slot; the length of a slot; how many columns were there
+            before this block; the weights.
     """
     zero = np.uint64(0)
     for g in range(len(groups)):
@@ -276,18 +346,9 @@ def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark,
         while start < stop:
             for row in range(first, last):
                 end = start + step
-                if table[row, KIND] == AFFINE:
-                    largest = _affine_columns(
-                        regs, table, row, biases[row], offsets, weights, start, end, mark
-                    )  # fmt: skip
-                elif table[row, KIND] == PRODUCT:
-                    largest = _product_columns(regs, table, row, start, end, mark)
-                else:
-                    largest = _cell_columns(regs, table, row, start, end, width, mark)
-                if table[row, STICKY]:
-                    before = table[row, OUT] + start - width
-                    for c in range(before, before + width):
-                        largest = _magnitude_max(largest, regs[c])
+                largest = _columns(
+                    regs, table, row, biases[row], offsets, weights, past, start, end, width, mark
+                )  # fmt: skip
                 if not _is_finite_magnitude(largest, biases[row]) and (watched or table[row, STICKY]):
                     _one_by_one(
                         regs, table, row, row + ONE, biases, offsets, weights, start, end, step, width, mark,

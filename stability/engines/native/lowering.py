@@ -9,8 +9,10 @@ from typing import Any, assert_never
 import numpy as np
 import numpy.typing as npt
 
+from compiler.exact import ZERO
 from stability.engines.native import kernels
-from stability.engines.plan import Affine, Cell, Operation, Plan, Product
+from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product, Term, sources
+from stability.engines.plan import Plan
 from stability.formats import Format
 from stability.rounding import round_rational, round_rationals
 
@@ -33,6 +35,7 @@ class Lowered:
         tokens, outputs: rows of the token's entries and of the outputs.
         wires: rows of the kept wires.
         carried: rows that live from step to step, and ``initial``, their first values.
+        kernels: the weights of convolutions.
     """
 
     table: Indices
@@ -47,6 +50,26 @@ class Lowered:
     wires: dict[int, Indices]
     carried: Indices
     initial: Floats
+    kernels: Kernels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kernels:
+    """The convolutions' inputs and weights.  Every input has a slot; slot 0 is the constant 1.
+
+    Attributes:
+        slots: how many; 1 where there are no convolutions.
+        terms: per term of the plan, the slot of a convolution's input (0 for other terms).
+        starts: per lag of every convolution, the first of its weights; then their number.
+        sources: per weight, the slot that it multiplies.
+        weights: lag after lag, convolution after convolution.
+    """
+
+    slots: int
+    terms: Indices
+    starts: Indices
+    sources: Indices
+    weights: Floats
 
 
 def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lowered:
@@ -55,8 +78,8 @@ def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lower
     operations = [operation for group in plan.groups for operation in group.operations]
     table = np.zeros((len(operations), kernels.FIELDS), dtype=np.int64)
     biases = np.zeros(len(operations), dtype=carrier)
-    terms = [term for op in operations if isinstance(op, Affine) for term in op.terms]
-    at = 0
+    terms = [term for operation in operations for term in _terms(operation)]
+    at = lags = 0
     for number, operation in enumerate(operations):
         entry = table[number]
         entry[kernels.OUT] = place[operation.out]
@@ -70,11 +93,19 @@ def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lower
                 entry[kernels.FIRST], entry[kernels.LAST] = at, at + len(operation.terms)
                 at += len(operation.terms)
                 biases[number] = round_rational(operation.bias, fmt)
+            case Convolution():
+                entry[kernels.KIND], entry[kernels.PERIOD] = kernels.CONVOLUTION, operation.period
+                entry[kernels.FIRST], entry[kernels.LAST] = at, at + len(operation.registers)
+                entry[kernels.LAGS], entry[kernels.COUNT] = lags, len(operation.lags)
+                at, lags = at + len(operation.registers), lags + len(operation.lags)
+                biases[number] = round_rational(operation.bias, fmt)
             case Product():
                 entry[kernels.KIND], entry[kernels.STICKY] = kernels.PRODUCT, operation.sticky
+                entry[kernels.RELU], entry[kernels.DELAYED] = operation.relu, operation.delayed
                 entry[kernels.LEFT], entry[kernels.RIGHT] = place[operation.left], place[operation.right]
             case Cell():
-                entry[kernels.KIND], entry[kernels.LEFT] = kernels.CELL, place[operation.forget]
+                entry[kernels.KIND], entry[kernels.STICKY] = kernels.CELL, operation.strict
+                entry[kernels.LEFT] = place[operation.forget]
                 entry[kernels.RIGHT], entry[kernels.THIRD] = (
                     place[operation.entry],
                     place[operation.candidate],
@@ -94,6 +125,38 @@ def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lower
         wires={wire: _indices(place[r] for r in registers) for wire, registers in plan.wires.items()},
         carried=_indices(place[register] for register in plan.initial),
         initial=round_rationals(plan.initial.values(), fmt).astype(carrier),
+        kernels=_kernels(operations, fmt, carrier),
+    )
+
+
+def _terms(operation: Operation) -> tuple[Term, ...]:
+    """What a row of the table refers to: an accumulator's terms, a convolution's inputs."""
+    match operation:
+        case Affine():
+            return operation.terms
+        case Convolution():
+            return tuple(Term(register=register, weight=ZERO) for register in operation.registers)
+        case _:
+            return ()
+
+
+def _kernels(operations: Iterable[Operation], fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Kernels:
+    slots = {UNIT: 0}
+    terms: list[int] = []
+    lags: list[tuple[Term, ...]] = []
+    for operation in operations:
+        if isinstance(operation, Convolution):
+            terms += [slots.setdefault(register, len(slots)) for register in operation.registers]
+            lags += operation.lags
+        else:
+            terms += [0] * len(_terms(operation))
+    weights = [term for lag in lags for term in lag]
+    return Kernels(
+        slots=len(slots),
+        terms=_indices(terms),
+        starts=np.cumsum([0, *map(len, lags)], dtype=np.int64),
+        sources=_indices(slots[term.register] for term in weights),
+        weights=round_rationals((term.weight for term in weights), fmt).astype(carrier),
     )
 
 
@@ -120,7 +183,7 @@ def _places(plan: Plan) -> tuple[dict[int, int], int]:
     for moment, operations in enumerate(moments):
         for operation in operations:
             last_use[operation.out] = moment
-            last_use.update(dict.fromkeys(_sources(operation), moment))
+            last_use.update(dict.fromkeys(sources(operation), moment))
     kept = [register for wire in plan.wires.values() for register in wire]
     last_use.update(dict.fromkeys((*plan.outputs, *kept, *plan.initial), float("inf")))
     place = {register: row for row, register in enumerate((*plan.tokens, *plan.initial))}
@@ -149,15 +212,3 @@ def _moments(plan: Plan) -> list[tuple[Operation, ...]]:
         else:
             moments.extend((operation,) for operation in group.operations)
     return moments
-
-
-def _sources(operation: Operation) -> tuple[int, ...]:
-    match operation:
-        case Affine():
-            return tuple(term.register for term in operation.terms)
-        case Product():
-            return (operation.left, operation.right)
-        case Cell():
-            return (operation.forget, operation.entry, operation.candidate)
-        case _:
-            assert_never(operation)

@@ -1,0 +1,115 @@
+"""Register operations: what a plan consists of, and what an engine must know how to do.
+
+Every value of a token's pass lives in a register.  An operation computes one register
+from registers of the same step and, where it says ``delayed``, of the step before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from gmpy2 import mpq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One product of an accumulator: ``weight`` times a register's (previous) value."""
+
+    register: int
+    weight: mpq
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affine:
+    """out = bias + Σ terms, in their order; then ReLU if ``relu``; nan for ever if ``sticky``."""
+
+    out: int
+    bias: mpq
+    terms: tuple[Term, ...]
+    relu: bool = False
+    sticky: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """out = left · right, then ReLU if ``relu``.
+
+    ``delayed``: the value that ``right`` had one step before; ``sticky``: nan for ever
+    after a non-finite value.
+    """
+
+    out: int
+    left: int
+    right: int
+    delayed: bool = False
+    relu: bool = False
+    sticky: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """out = forget · (out one step before) + entry · candidate.
+
+    ``strict``: nan where ``forget`` is not finite.
+    """
+
+    out: int
+    forget: int
+    entry: int
+    candidate: int
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """out = bias + Σ over lags i from 0 to the first step of Σ terms of lag i.
+
+    A term of lag i reads the value that its register had i steps before, or :data:`UNIT`.
+    The accumulator takes lag after lag, each in the order of its terms.
+
+    Attributes:
+        out: its register.
+        bias: where the accumulator starts.
+        lags: the terms of each lag.
+        period: how many of the last ``lags`` come again for ever; 0: later lags have no terms.
+    """
+
+    out: int
+    bias: mpq
+    lags: tuple[tuple[Term, ...], ...]
+    period: int
+
+    @property
+    def registers(self) -> tuple[int, ...]:
+        """The registers whose past it reads, each once."""
+        found = {term.register: None for terms in self.lags for term in terms}
+        return tuple(register for register in found if register != UNIT)
+
+
+UNIT = -1
+"""In a convolution: the constant 1."""
+
+Operation = Affine | Product | Cell | Convolution
+
+
+def sources(operation: Operation) -> tuple[int, ...]:
+    """The registers that an operation reads, its own earlier value in a cell apart."""
+    match operation:
+        case Affine():
+            return tuple(term.register for term in operation.terms)
+        case Product():
+            return (operation.left, operation.right)
+        case Cell():
+            return (operation.forget, operation.entry, operation.candidate)
+        case Convolution():
+            return operation.registers
+        case _:
+            assert_never(operation)
+
+
+def reads(operation: Operation) -> tuple[tuple[int, ...], bool]:
+    """The registers an operation reads, and whether it reads its own earlier value."""
+    registers = sources(operation)
+    return registers, isinstance(operation, Cell) or operation.out in registers
