@@ -44,8 +44,9 @@ def targets_for(program: ir.Program) -> Iterator[str]:
     for name in (*TARGETS, "uncompiled"):
         try:
             compile_program(program, name)
-        except CompileRefusal:
-            assert not TARGETS[name].gated
+        except CompileRefusal as refusal:
+            unbounded = "has a known bound" in str(refusal)
+            assert not TARGETS[name].gated or (name == "gru" and unbounded)
             assert any(isinstance(node, ir.Multi) for node in program.nodes)
             continue
         yield name
