@@ -6,12 +6,16 @@ of every step to 2^-100 · max(|r|, s), s the largest magnitude of that output s
 The rung is part of the result; a ladder that ends without agreement gives a
 reference that is ``uncertified`` and says so.  Nothing is ever measured against
 float64.
+
+The values inside a model can be asked for too.  They are certified on their own: s is
+then the largest magnitude on the whole wire so far, since a unit that is 0 in truth may
+hold the rounding errors of its neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,11 +25,14 @@ from gmpy2 import mpq
 from compiler.model import Model
 from stability.formats import MpmathFormat
 from stability.measures import exact_value, to_float
-from stability.running import execute
+from stability.running import CHUNK, stream
 
+UNCERTIFIED = "uncertified"
 FIRST_RUNG = 60
 LAST_RUNG = 960
 AGREEMENT_BITS = 100
+TOLERANCE = mpq(1, 1 << AGREEMENT_BITS)
+KEPT_VALUES = 1 << 18  # values of kept wires that one piece of a prompt holds in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,12 +44,16 @@ class Reference:
         rounded: the same as float64, for decoders.
         scale: (T, output_dim): the largest |output| so far.
         rung: ``mpmath120`` …, the last rung, or ``uncertified``.
+        wires: the wires that were asked for: their values at the steps that were asked for.
+        wires_rung: the rung at which the wires agreed too, or ``uncertified``.
     """
 
     outputs: list[tuple[mpq, ...]]
     rounded: npt.NDArray[np.float64]
     scale: list[tuple[mpq, ...]]
     rung: str
+    wires: Mapping[int, Sequence[tuple[mpq, ...]]] = field(default_factory=dict)
+    wires_rung: str = UNCERTIFIED
 
     @property
     def certified(self) -> bool:
@@ -50,40 +61,78 @@ class Reference:
         return self.rung != UNCERTIFIED
 
 
-UNCERTIFIED = "uncertified"
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rung:
+    """One run: all outputs, and the kept wires at the kept steps."""
+
+    name: str
+    outputs: list[tuple[mpq, ...]]
+    wires: Mapping[int, list[tuple[mpq, ...]]]
 
 
 def reference(
-    model: Model, tokens: npt.NDArray[Any], *, first_rung: int = FIRST_RUNG, last_rung: int = LAST_RUNG
+    model: Model,
+    tokens: npt.NDArray[Any],
+    *,
+    first_rung: int = FIRST_RUNG,
+    last_rung: int = LAST_RUNG,
+    keep: Sequence[int] = (),
+    steps: npt.NDArray[np.int64] | None = None,
+    vanishing: bool = False,
 ) -> Reference:
     """Climb the ladder for one prompt.
 
     Args:
-        model: the program, target ``uncompiled``.
+        model: the program, target ``uncompiled``; or any model, to judge what runs its weights.
         tokens: (T, input_dim), exact.
         first_rung: decimal digits of the first rung.
         last_rung: decimal digits after which the ladder gives up.
+        keep: wires (0: tokens, k + 1: layer k) whose values are wanted.
+        steps: the steps, ascending, at which they are wanted; default: all.
+        vanishing: take as 0 what shrinks by 2^-100 from one rung to the next.  In a compiled
+            model a 0 may be the sum of terms that cancel; at every precision it is the
+            rounding error of that precision, and never agrees relative to itself.
     """
+    wanted = np.arange(len(tokens)) if steps is None else steps
     dps = first_rung
-    before = _rung(model, tokens, dps)
+    before, found = _rung(model, tokens, dps, keep, wanted), None
     while dps < last_rung:
         dps *= 2
-        after = _rung(model, tokens, dps)
-        scale = _running_scale(after)
-        if _agree(before, after, scale):
-            return _packed(after, scale, f"mpmath{dps}")
+        after = _rung(model, tokens, dps, keep, wanted)
+        true = _without_vanishing(before, after) if vanishing else after
+        if found is None and _agree(before.outputs, true.outputs, _running_scale(true.outputs), vanishing):
+            found = after.name
+        if found is not None and all(
+            _agree(before.wires[wire], true.wires[wire], _wire_scale(true.wires[wire]), vanishing)
+            for wire in keep
+        ):
+            return _packed(true, found, after.name)
         before = after
-    return _packed(before, _running_scale(before), UNCERTIFIED)
+    return _packed(before, found or UNCERTIFIED, UNCERTIFIED)
 
 
-def _rung(model: Model, tokens: npt.NDArray[Any], dps: int) -> list[tuple[mpq, ...]]:
-    outputs = execute(model, tokens, MpmathFormat(dps=dps)).outputs
-    rows = []
-    for row in outputs:
-        values = [exact_value(value) for value in row]
-        assert all(value is not None for value in values), "mpmath numbers do not overflow"
-        rows.append(tuple(value for value in values if value is not None))
-    return rows
+def _rung(
+    model: Model, tokens: npt.NDArray[Any], dps: int, keep: Sequence[int], steps: npt.NDArray[np.int64]
+) -> _Rung:
+    fmt = MpmathFormat(dps=dps)
+    kept = sum(model.wire_size(wire) for wire in keep)
+    size = max(1, min(CHUNK, KEPT_VALUES // max(1, kept)))
+    outputs: list[tuple[mpq, ...]] = []
+    wires: dict[int, list[tuple[mpq, ...]]] = {wire: [] for wire in keep}
+    pieces = (tokens[start : start + size] for start in range(0, len(tokens), size))
+    for number, piece in enumerate(stream(model, pieces, fmt, keep=keep)):
+        outputs.extend(_exact_rows(piece.outputs))
+        here = steps[(steps >= number * size) & (steps < (number + 1) * size)] - number * size
+        for wire in keep:
+            wires[wire].extend(_exact_rows(piece.wires[wire][here]))
+    return _Rung(name=fmt.name, outputs=outputs, wires=wires)
+
+
+def _exact_rows(values: npt.NDArray[Any]) -> Iterator[tuple[mpq, ...]]:
+    for row in values:
+        exact = [exact_value(value) for value in row]
+        assert all(value is not None for value in exact), "mpmath numbers do not overflow"
+        yield tuple(value for value in exact if value is not None)
 
 
 def _running_scale(outputs: Sequence[tuple[mpq, ...]]) -> list[tuple[mpq, ...]]:
@@ -96,17 +145,48 @@ def _running_scale(outputs: Sequence[tuple[mpq, ...]]) -> list[tuple[mpq, ...]]:
     return scale
 
 
+def _without_vanishing(before: _Rung, after: _Rung) -> _Rung:
+    def kept(low: Sequence[tuple[mpq, ...]], high: Sequence[tuple[mpq, ...]]) -> list[tuple[mpq, ...]]:
+        return [
+            tuple(b if abs(b) > TOLERANCE * abs(a) else mpq(0) for a, b in zip(*rows, strict=True))
+            for rows in zip(low, high, strict=True)
+        ]
+
+    return _Rung(
+        name=after.name,
+        outputs=kept(before.outputs, after.outputs),
+        wires={wire: kept(before.wires[wire], values) for wire, values in after.wires.items()},
+    )
+
+
 def _agree(
-    before: Sequence[tuple[mpq, ...]], after: Sequence[tuple[mpq, ...]], scale: Sequence[tuple[mpq, ...]]
+    before: Sequence[tuple[mpq, ...]],
+    after: Sequence[tuple[mpq, ...]],
+    scale: Sequence[tuple[mpq, ...]],
+    vanishing: bool,
 ) -> bool:
-    tolerance = mpq(1, 1 << AGREEMENT_BITS)
     return all(
-        abs(low - high) <= tolerance * size
+        (vanishing and not high) or abs(low - high) <= TOLERANCE * size
         for rows in zip(before, after, scale, strict=True)
         for low, high, size in zip(*rows, strict=True)
     )
 
 
-def _packed(outputs: list[tuple[mpq, ...]], scale: list[tuple[mpq, ...]], rung: str) -> Reference:
-    rounded = np.array([[to_float(value) for value in row] for row in outputs], dtype=np.float64)
-    return Reference(outputs=outputs, rounded=rounded, scale=scale, rung=rung)
+def _wire_scale(values: Sequence[tuple[mpq, ...]]) -> list[tuple[mpq, ...]]:
+    scale, largest = [], mpq(0)
+    for row in values:
+        largest = max(largest, *(abs(value) for value in row))
+        scale.append((largest,) * len(row))
+    return scale
+
+
+def _packed(last: _Rung, rung: str, wires_rung: str) -> Reference:
+    rounded = np.array([[to_float(value) for value in row] for row in last.outputs], dtype=np.float64)
+    return Reference(
+        outputs=last.outputs,
+        rounded=rounded,
+        scale=_running_scale(last.outputs),
+        rung=rung,
+        wires=last.wires,
+        wires_rung=wires_rung,
+    )
