@@ -10,7 +10,7 @@ import pandas as pd
 
 from compiler.compiling import UNCOMPILED
 from reports.statements import Statement, format_weight, listed
-from reports.tables import PAIRING, is_product
+from reports.tables import PAIRING, has_window, is_product
 from reports.text import plain
 from stability.drift import NO_CONDITIONAL
 
@@ -55,7 +55,9 @@ class Comparison:
 
 def compare(cells: pd.DataFrame) -> Iterator[Comparison]:
     """All comparisons that the cells allow; they come from :func:`reports.tables.titled`."""
-    ran = cells[~cells["failed"] & (cells["target"] != UNCOMPILED)]
+    ran = cells[
+        ~cells["failed"] & (cells["target"] != UNCOMPILED) & ~cells["target"].map(has_window).astype(bool)
+    ]
     ran = ran.assign(product=ran["conditional"].map(is_product).astype(bool))
     gated, ungated = ran[ran["gated"]], ran[~ran["gated"]]
     sums, products = gated[~gated["product"]], gated[gated["product"]]

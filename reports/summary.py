@@ -55,6 +55,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         model built with the sums of an ungated one for the gates.""",
     ),
     (
+        "finite window",
+        """Hawk and Griffin, compiled, recompute each state from the last tokens instead of keeping it: errors
+        cannot add up, and that they do not is no finding about gates.""",
+    ),
+    (
         "step form",
         """How a comparison is built from ReLUs: paper subtracts two large ramps, clip clamps one. Equal in
         exact arithmetic, not in floats.""",

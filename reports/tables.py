@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from compiler.compiling import UNCOMPILED
+from compiler.compiling import TARGETS, UNCOMPILED
 from reports.text import plain
 from stability.drift import KEYS, NO_CONDITIONAL, RESULTS
 
 PAIRING = ("program", "parameters", "config", "format", "engine", "seed", "length")
 """Two cells may be compared when they agree in these."""
+FINITE_WINDOW = "finite window"
+"""Models that keep no state: that they do not drift is no finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class GroupRow:
     Attributes:
         format: number format.
         config: configuration, with its step form.
-        models: ``ungated``, ``gated`` or ``uncompiled``.
+        models: ``ungated``, ``gated``, ``finite window`` or ``uncompiled``.
         conditional: form of f_ifelse.
         role: why the line is there, in two or three words.
         cells: distinct cells that ran; ``failed`` could not.
@@ -101,14 +103,23 @@ def is_product(conditional: str) -> bool:
     return conditional.startswith("multiplicative")
 
 
+def has_window(target: object) -> bool:
+    """Whether a target computes its states over a finite window and so carries no error along."""
+    return target in TARGETS and TARGETS[str(target)].windowed
+
+
 def models_of(cell: pd.Series) -> str:
-    """``uncompiled``, ``gated`` or ``ungated``."""
+    """``uncompiled``, ``finite window``, ``gated`` or ``ungated``."""
     if cell["target"] == UNCOMPILED:
         return UNCOMPILED
+    if has_window(cell["target"]):
+        return FINITE_WINDOW
     return "gated" if cell["gated"] else "ungated"
 
 
 _ROLES = {
+    (FINITE_WINDOW, False): FINITE_WINDOW,
+    (FINITE_WINDOW, True): FINITE_WINDOW,
     ("ungated", False): "ungated",
     ("gated", True): "gated",
     ("gated", False): "gated control",
@@ -116,7 +127,7 @@ _ROLES = {
     (UNCOMPILED, True): "uncompiled",
     ("ungated", True): "ungated",
 }
-_ORDER = {"ungated": 0, "gated control": 1, "gated": 2, "uncompiled": 3}
+_ORDER = {"ungated": 0, "gated control": 1, "gated": 2, FINITE_WINDOW: 3, "uncompiled": 4}
 
 
 def titled(rows: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from compiler.lowering import Lowered, lower
 from compiler.model import Model
 from compiler.model_file import model_hash
 from stability.engines.base import Status
+from stability.engines.registry import check_engine, default_engine
 from stability.formats import AnyFormat, parse_format
 from stability.measures import deviation, first_true, sample_steps, worst
 from stability.reference import Reference, reference
@@ -115,6 +116,7 @@ class _Task:
     conditional: str
     targets: tuple[str, ...]
     formats: tuple[AnyFormat, ...]
+    engine: str | None
     seed: int
     length: int
 
@@ -133,6 +135,7 @@ def drift(
     length: int | None = None,
     seeds: Sequence[int] = (0,),
     parameters: dict[str, str] | None = None,
+    engine: str | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -148,18 +151,22 @@ def drift(
         length: tokens per prompt.
         seeds: one prompt per seed.
         parameters: program parameters by name, given to every program that has them.
+        engine: who executes: ``native``, ``scalar``, ``onnxruntime``, ``torch`` …; default: ``native``
+            for floats, ``mpmath`` for mpmath formats.
         jobs: processes; default: one per core.
         progress: called with (done, total, what) after every task.
 
     Raises:
         ConfigError: an unknown name of a program, target, format, configuration,
-            conditional or parameter, or a length below 1.
+            conditional, engine or parameter, or a length below 1.
         ProgramError: a program of the user's is wrong.
     """
     subjects = _subjects(programs, parameters)
     chosen = tuple(dict.fromkeys(check_target(target) for target in targets or TARGETS))
     fmts = tuple(parse_format(name) for name in formats or DEFAULT_FORMATS)
     settled = [_configuration(config) for config in configs]
+    if engine is not None:
+        check_engine(engine)
     for conditional in conditionals or ():
         CompileConfig(conditional=conditional)  # type: ignore[arg-type]  # checked by the constructor
     if length is not None and length < 1:
@@ -172,6 +179,7 @@ def drift(
             conditional=conditional,
             targets=group,
             formats=fmts,
+            engine=engine,
             seed=seed,
             length=length or DEFAULT_LENGTH,
         )
@@ -281,7 +289,8 @@ class _Truth:
 def _run_target(task: _Task, lowered: Lowered, target: str, truth: _Truth) -> Iterator[Record]:
     keys = [_keys(task, lowered.config, target, fmt) for fmt in task.formats]
     try:
-        model = compile_lowered(lowered, target)
+        window = task.length if target in TARGETS and TARGETS[target].windowed else None
+        model = compile_lowered(lowered, target, window=window)
     except LsrlError as problem:
         yield from (_failed(each, problem) for each in keys)
         return
@@ -294,7 +303,7 @@ def _run_target(task: _Task, lowered: Lowered, target: str, truth: _Truth) -> It
 
 
 def _run_cell(keys: Record, model: Model, digest: str, fmt: AnyFormat, truth: _Truth) -> Iterator[Record]:
-    execution = execute(model, truth.tokens, fmt)
+    execution = execute(model, truth.tokens, fmt, engine=keys["engine"])
     wrong = truth.judge(execution.outputs, truth.reference.rounded)
     horizon, first_bad = first_true(wrong), first_true(execution.status != Status.OK)
     results: Record = {
@@ -354,7 +363,7 @@ def _keys(task: _Task, config: CompileConfig, target: str, fmt: AnyFormat) -> Re
         "target": target,
         "gated": gated,
         "format": fmt.name,
-        "engine": "native" if getattr(fmt, "dtype", None) is not None else "mpmath",
+        "engine": task.engine or default_engine(fmt),
         "seed": task.seed,
         "length": task.length,
     }

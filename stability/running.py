@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError, TokenError
 from compiler.ir import Program
-from compiler.model import Model
+from compiler.model import Model, check_window
 from stability.engines.base import Engine, Segment, StatusArray, WeightOverflow, weight_overflows
 from stability.engines.registry import find_engine
 from stability.formats import AnyFormat, parse_format
@@ -62,7 +62,8 @@ def run(
 
     Raises:
         ConfigError: an unknown format or engine, or an engine that lacks the format.
-        TokenError: tokens of the wrong width, or not finite numbers.
+        TokenError: tokens of the wrong width, or not finite numbers, or more of them than the
+            model's window.
     """
     model = model_or_program if isinstance(model_or_program, Model) else _uncompiled(model_or_program)
     return execute(model, tokens, format, engine=engine, chunk=chunk).outputs
@@ -94,6 +95,7 @@ def execute(
     fmt = parse_format(format)
     prompts = read_tokens(tokens, model.input_dim)
     wanted = _known_wires(model, keep or ())
+    check_window(model, prompts.length)
     session = find_engine(engine, fmt).prepare(model, fmt, wanted)
     batch, length = prompts.values.shape[:2]
     size = chunk if chunk is not None else max(1, CHUNK // max(1, batch))
@@ -151,9 +153,12 @@ def _stream(
     overflow: tuple[WeightOverflow, ...],
 ) -> Iterator[Execution]:
     width: int | None = None
+    seen = 0
     for chunk in chunks:
         prompts = read_tokens(chunk, model.input_dim)
         batch, length = prompts.values.shape[:2]
+        seen += length
+        check_window(model, seen)
         if width is not None and batch != width:
             raise TokenError.single(f"a piece of {batch} sequences after pieces of {width}")
         width = batch

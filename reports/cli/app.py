@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from compiler.errors import LsrlError
+from reports.cli import check, drift, explain, golden, programs, run, score, show, verify
 from reports.cli import compile as compiling
-from reports.cli import drift, programs, run, show
 from reports.text import plain
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -61,9 +61,14 @@ app = typer.Typer(
 )
 app.command("programs")(programs.programs)
 app.command("show")(show.show)
+app.command("check")(check.check_command)
 app.command("compile")(compiling.compile_command)
 app.command("run")(run.run_command)
 app.command("drift")(drift.drift_command)
+app.command("golden")(golden.golden_command)
+app.command("score")(score.score_command)
+app.command("explain")(explain.explain_command)
+app.command("verify")(verify.verify_command)
 
 
 def main() -> None:

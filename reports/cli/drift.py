@@ -30,6 +30,7 @@ from reports.text import plain
 from stability.drift import DEFAULT_CONFIGS, DEFAULT_FORMATS, DEFAULT_LENGTH
 from stability.drift import Progress as Report
 from stability.drift import drift as measure
+from stability.engines.registry import ENGINES, check_engine
 from stability.formats import parse_format
 
 LONGEST = 10_000_000
@@ -39,7 +40,8 @@ QUIET_SECONDS = 5.0
 
 def drift_command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE_OR_NAME]...", help="programs (default: the library)")
+        list[str] | None,
+        typer.Argument(metavar="[FILE_OR_NAME]...", help="programs (default: five of the library)"),
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -65,6 +67,10 @@ def drift_command(
         list[int] | None, typer.Option("--seed", help="seed of a prompt (repeatable; default 0)")
     ] = None,
     param: options.Parameters = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help=f"who executes: {' | '.join(ENGINES)} (default: native, or mpmath)"),
+    ] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", help="processes (default: one per core)")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the report")] = Path(
         "drift-report"
@@ -72,7 +78,7 @@ def drift_command(
 ) -> None:
     """Measure how compiled programs drift, and write a report: index.html, summary.md, drift.parquet.
 
-    Every option but --length, --jobs and -o may be given more than once.
+    Every option but --length, --engine, --jobs and -o may be given more than once.
     """
     for name in names or ():
         load_program(name)
@@ -81,6 +87,8 @@ def drift_command(
     from reports.writing import FRAME, PAGE, SUMMARY, write_report  # noqa: PLC0415
 
     _check(target, number_format, config, conditional, length, seed, jobs)
+    if engine is not None:
+        check_engine(engine)
     parameters = {name: str(value) for name, value in options.parameters_of(param).items()}
     folder = options.writable_folder(output)
     start = time.monotonic()
@@ -94,6 +102,7 @@ def drift_command(
             length=length,
             seeds=tuple(dict.fromkeys(seed or (0,))),
             parameters=parameters or None,
+            engine=engine,
             jobs=jobs,
             progress=report,
         )

@@ -16,7 +16,10 @@ from compiler.compiling import TARGET_NAMES
 from compiler.config import COMPLEMENTS, CONDITIONALS, CONFIGURATIONS, STEPS, CompileConfig
 from compiler.errors import ConfigError
 from compiler.exact import exact
-from compiler.loading import load_program
+from compiler.loading import SUFFIX, library_names, load_program
+from compiler.model import Model
+from compiler.model_file import load_model
+from reports.cli.token_files import TokenFile
 from reports.files import beside
 
 Source = Annotated[
@@ -42,6 +45,9 @@ ComplementOption = Annotated[
 ]
 Mu = Annotated[str | None, typer.Option("--mu", help="μ: a number or auto (default: by --config)")]
 Lam = Annotated[str | None, typer.Option("--lam", help="λ: a number or auto (default: by --config)")]
+Reduce = Annotated[
+    bool, typer.Option("--reduce", help="make ReLUs affine where ranges allow it (changes what is measured)")
+]
 TargetOption = Annotated[str, typer.Option("--target", help=f"architecture: {' | '.join(TARGET_NAMES)}")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, and nothing else, on stdout")]
 
@@ -91,6 +97,7 @@ def configuration(
     complement: str | None = None,
     mu: str | None = None,
     lam: str | None = None,
+    reduce: bool = False,
 ) -> CompileConfig:
     """A named configuration with some factors replaced.
 
@@ -98,6 +105,7 @@ def configuration(
         ConfigError: an unknown name or a factor out of range.
     """
     changes: dict[str, Any] = {"conditional": conditional, "step": step, "complement": complement}
+    changes["reduce"] = reduce or None
     for role, text in (("mu", mu), ("lam", lam)):
         changes[role] = text if text is None or text == "auto" else number(role, text)
     return replace(
@@ -112,6 +120,38 @@ def load_source(name: str, given: Sequence[str] | None) -> ir.Program:
         LsrlError: no such program, an unknown parameter, or a program that is wrong.
     """
     return load_program(name, **parameters_of(given))
+
+
+def saved_model(source: str, target: object, given: object) -> Model | None:
+    """The model in a file of ``lsrl compile``, or None where ``source`` names a program.
+
+    Raises:
+        ConfigError: a target or a parameter is asked of a model that has its own.
+        ModelFileError: a file that is not a model.
+    """
+    path = Path(source)
+    if source in library_names() or path.suffix == SUFFIX or not path.is_file():
+        return None
+    if target or given:
+        raise ConfigError.single(
+            f"{source} is a compiled model: it has its target and its parameters",
+            hint="leave out --target and --param, or name the program",
+        )
+    return load_model(path)
+
+
+def token_file(tokens: str, dim: int) -> TokenFile:
+    """The prompt that ``--tokens`` names; ``-`` is standard input.
+
+    Raises:
+        OSError: missing or unreadable, known before any output is touched.
+    """
+    if tokens == "-":
+        return TokenFile(name="standard input", path=None, dim=dim)
+    path = Path(tokens)
+    with path.open("rb"):
+        pass
+    return TokenFile(name=tokens, path=path, dim=dim)
 
 
 def writable_file(path: Path) -> Path:

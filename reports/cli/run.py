@@ -17,10 +17,7 @@ from mpmath.libmp import repr_dps, to_str
 
 from compiler.compiling import TARGET_NAMES, check_target, compile_program
 from compiler.config import CompileConfig
-from compiler.errors import ConfigError
-from compiler.loading import SUFFIX, library_names
 from compiler.model import Model
-from compiler.model_file import load_model
 from reports.cli import options
 from reports.cli.token_files import TokenFile
 from reports.files import beside
@@ -61,6 +58,7 @@ def run_command(
     complement: options.ComplementOption = None,
     mu: options.Mu = None,
     lam: options.Lam = None,
+    reduce: options.Reduce = False,
 ) -> None:
     """Run a program or a saved model over a prompt and write one row of outputs per step.
 
@@ -68,11 +66,11 @@ def run_command(
     """
     fmt = parse_format(number_format)
     settings = options.configuration(
-        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam
+        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
     models = _models(source, target, param, settings)
     place = None if output is None else options.writable_file(output)
-    prompt = _token_file(tokens, models[0].input_dim)
+    prompt = options.token_file(tokens, models[0].input_dim)
     with _writing(place) as sink:
         reports = _run(models, prompt, fmt, sink)
     for line in reports:
@@ -82,26 +80,12 @@ def run_command(
 def _models(
     source: str, targets: Sequence[str] | None, param: Sequence[str] | None, settings: CompileConfig
 ) -> list[Model]:
-    path = Path(source)
-    if source not in library_names() and path.suffix != SUFFIX and path.is_file():
-        if targets or param:
-            raise ConfigError.single(
-                f"{source} is a compiled model: it has its target and its parameters",
-                hint="leave out --target and --param, or name the program",
-            )
-        return [load_model(path)]
+    saved = options.saved_model(source, targets, param)
+    if saved is not None:
+        return [saved]
     chosen = [check_target(name) for name in dict.fromkeys(targets or (DEFAULT_TARGET,))]
     program = options.load_source(source, param)
     return [compile_program(program, name, settings) for name in chosen]
-
-
-def _token_file(tokens: str, dim: int) -> TokenFile:
-    if tokens == "-":
-        return TokenFile(name="standard input", path=None, dim=dim)
-    path = Path(tokens)
-    with path.open("rb"):  # missing or unreadable: known before the output is touched
-        pass
-    return TokenFile(name=tokens, path=path, dim=dim)
 
 
 @contextlib.contextmanager

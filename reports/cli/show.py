@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from compiler import ir
-from compiler.compiling import check_target, settle
+from compiler.compiling import check_target, compile_lowered, settle
 from compiler.lowering import Lowered, lower
 from compiler.ranges import Range, hull
 from reports.cli import options
 from reports.cli.terminal import console_of
+from reports.picture import save_picture
 from reports.text import plain
 from stability.checks import Finding, check
 from stability.drift import DEFAULT_LENGTH
@@ -38,6 +40,10 @@ def show(
     length: Annotated[
         int, typer.Option("--length", min=1, help="tokens per prompt that are checked for")
     ] = DEFAULT_LENGTH,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="draw the program beside the layers of --target"),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Print a program's nodes with dims, lines and ranges, and static findings."""
@@ -46,10 +52,14 @@ def show(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam
     )
     settings = settle(settings, check_target(target))
+    if svg is not None:
+        options.writable_file(svg)
     program = options.load_source(source, param)
     lowered = lower(program, settings)
     nodes = [_node(program, lowered, index) for index in range(len(program.nodes))]
     findings = [_finding(each) for each in check(program, settings, format=fmt, length=length)]
+    if svg is not None:
+        save_picture(program, compile_lowered(lowered, target), svg)
     if as_json:
         options.print_json(
             {

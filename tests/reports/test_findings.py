@@ -5,8 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.findings import Findings, find
-from reports.gating import Comparison
+from reports.gating import Comparison, compare
 from reports.statements import foremost
+from reports.tables import cells_of, grouped, titled
+from stability import drift
 from tests.reports.frames import cell, frame, usual
 
 PRODUCTS = "multiplicative_optimized"
@@ -246,3 +248,17 @@ def test_parameters_are_shown_only_where_they_tell_programs_apart() -> None:
     )
     assert [each.program for each in single.breakages] == ["toy"]
     assert {each.program for each in several.breakages} == {"toy (n=3)", "toy (n=10)"}
+
+
+def test_models_with_a_finite_window_stand_apart() -> None:
+    """Hawk and Griffin are neither gated nor ungated in the summary: they keep no state that could drift."""
+    frame = drift(
+        ["modulo"], targets=["lstm", "hawk"], formats=["float32"], configs=["stable"], length=30, jobs=1
+    )
+    cells = cells_of(frame)
+    groups = {(row.role, row.conditional): row.cells for row in grouped(cells)}
+    assert groups["finite window", "multiplicative_optimized"] == 1
+    assert groups["gated", "multiplicative_optimized"] == 1
+    assert all(pair.pairs == 1 for pair in compare(titled(cells)) if pair.effect == "construction")
+    alone = cells[cells["target"].isin(["hawk", "uncompiled"])]
+    assert not list(compare(titled(alone)))

@@ -27,9 +27,9 @@ def test_the_frame_is_tidy(frame: pd.DataFrame) -> None:
     assert not frame.duplicated([*KEYS, "step"]).any()
     cells = frame[list(KEYS)].drop_duplicates()
     by_program = cells.groupby("program").size()
-    # majority has no conditional: 5 targets; modulo: 2 ungated and 2 gated under 'optimized',
-    # 2 gated under their own, and the control under both; each in 2 configurations × 3 formats
-    assert by_program.to_dict() == {"majority": 5 * 6, "modulo": 8 * 6}
+    # majority has no conditional: 9 targets; modulo: 2 ungated and 6 gated under 'optimized',
+    # 6 gated under their own, and the control under both; each in 2 configurations × 3 formats
+    assert by_program.to_dict() == {"majority": 9 * 6, "modulo": 16 * 6}
 
 
 def test_references_are_right(frame: pd.DataFrame) -> None:
@@ -102,6 +102,17 @@ def test_configurations_of_ones_own() -> None:
     assert set(frames["config"]) == {"custom", "stable"}
 
 
+def test_the_engine_is_an_argument() -> None:
+    """Any engine can be measured: the slow twin gives the bits of the kernels."""
+    one, other = (
+        drift(["modulo"], targets=["lstm"], formats=["float16"], length=40, engine=name, jobs=1)
+        for name in (None, "scalar")
+    )
+    assert set(one["engine"]) == {"native"}
+    assert set(other["engine"]) == {"scalar"}
+    pd.testing.assert_frame_equal(one.drop(columns="engine"), other.drop(columns="engine"))
+
+
 def test_mpmath_is_a_format_under_test() -> None:
     """mpmath at few digits loses digits like any other format."""
     found = drift(["modulo"], targets=["lstm"], formats=["mpmath8"], configs=["stable"], length=40, jobs=1)
@@ -152,6 +163,7 @@ def test_prompts_of_ones_own_programs_keep_to_the_declared_range(tmp_path: Path)
         ({"formats": ["float12"]}, "float12"),
         ({"configs": ["fast"]}, "unknown configuration"),
         ({"conditionals": ["maybe"]}, "unknown conditional"),
+        ({"engine": "steam"}, "unknown engine"),
         ({"length": 0}, "0 tokens"),
         ({"parameters": {"m": "3"}}, "no program here has a parameter 'm'"),
     ],

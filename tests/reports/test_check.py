@@ -1,0 +1,63 @@
+"""``lsrl check`` prints findings before a run, and verifies declarations on a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from reports.cli.app import app
+
+COUNTER = """ForEach:
+    x = Input(dim=1, lo=0, hi=1, integer=true)
+    count = LinState(x, A=eye(1), B=eye(1), init_state=zeros(1, 1))
+    return assume(count, lo=0, hi=3)
+"""
+
+
+def lsrl(*arguments: str, text: str | None = None) -> Result:
+    """Run one command in this process."""
+    return CliRunner().invoke(app, list(arguments), input=text)
+
+
+def test_findings_are_printed_with_line_and_remedy() -> None:
+    """The paper's λ in float16 is found, with its line and the way out."""
+    done = lsrl("check", "modulo", "--config", "paper", "--target", "relu_rnn", "--format", "float16")
+    assert done.exit_code == 0
+    assert "overflow: modulo.lsrl:10:12:" in done.stdout
+    assert "lam=auto" in done.stdout
+
+
+def test_nothing_to_find_is_said() -> None:
+    """A program that fits its format says so."""
+    done = lsrl("check", "dictionary_exact", "--format", "float16", "--length", "1000000")
+    assert done.exit_code == 0
+    assert done.stdout == "nothing found for float16 and 1,000,000 tokens\n"
+
+
+def test_a_false_declaration_ends_in_one_line(tmp_path: Path) -> None:
+    """A prompt that leaves a declared range ends in one line with the place, and exit status 2."""
+    source = tmp_path / "counter.lsrl"
+    source.write_text(COUNTER, encoding="utf-8")
+    held = lsrl("check", str(source), "--tokens", "-", text="1\n0\n1\n")
+    assert held.exit_code == 0
+    assert "every value lies in its range" in held.stdout
+    broken = lsrl("check", str(source), "--tokens", "-", text="1\n1\n1\n1\n")
+    assert broken.exit_code == 2
+    assert broken.stderr.startswith("error: counter.lsrl:4:")
+    assert "is 4 at step 3, outside its declared range" in broken.stderr
+    assert broken.stderr.count("\n") == 1
+
+
+def test_reduction_is_an_option_of_compilation(tmp_path: Path) -> None:
+    """--reduce makes ReLUs affine where ranges allow it, and the bits of a run show the same answer."""
+    tokens = tmp_path / "tokens.csv"
+    tokens.write_text("1\n2\n0\n", encoding="utf-8")
+    both = [
+        lsrl(
+            "run", "modulo", "--param", "n=3", "--target", "relu_rnn", "--tokens", str(tokens), *extra
+        ).stdout
+        for extra in ([], ["--reduce"])
+    ]
+    assert both[0] == both[1]
+    assert both[0].splitlines()[0] == "step,y0"
