@@ -31,9 +31,9 @@ TOKENS = 3000
 Advance = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
-def dictionary(target: str) -> Model:
-    """The library's ``dictionary`` with ten letters a word, default configuration."""
-    return compile_program(load_program("dictionary", n=10), target=target)
+def dictionary(target: str, program: str = "dictionary") -> Model:
+    """A dictionary of the library with ten letters a word, default configuration."""
+    return compile_program(load_program(program, n=10), target=target)
 
 
 def all_values(model: Model, tokens: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -134,14 +134,15 @@ def ready(
 
 @pytest.mark.parametrize("batch", [1, 64])
 @pytest.mark.parametrize("target", ["gated_linear_rnn", "lstm"])
+@pytest.mark.parametrize("program", ["dictionary", "dictionary_exact"])
 @pytest.mark.parametrize(
     ("name", "hardware"), [("float32", None), ("float64", None), ("float16", None), ("float16", False)]
 )
 def test_native_against_sparse_loop(
-    benchmark: BenchmarkFixture, name: str, hardware: bool | None, target: str, batch: int
+    benchmark: BenchmarkFixture, name: str, hardware: bool | None, program: str, target: str, batch: int
 ) -> None:
     """The native engine gives a scipy loop's outputs; the ratio of their times is recorded."""
-    model, tokens = dictionary(target), letters(batch, TOKENS)
+    model, tokens = dictionary(target, program), letters(batch, TOKENS)
     engine = NativeEngine(hardware=hardware)
     segment = benchmark.pedantic(  # type: ignore[no-untyped-call]
         step, setup=ready(engine, model, name, tokens), rounds=5
