@@ -21,8 +21,8 @@ from stability.formats import FLOAT16, FLOAT32, FLOAT64, AnyFormat, Format
 from stability.rounding import FloatArray, round_array
 
 FORMATS = (FLOAT16, FLOAT32, FLOAT64)
-CACHE = 1 << 17  # values that stay in a processor's second cache with room to spare
-NARROWEST, WIDEST = 256, 4096  # steps × sequences that one pass over the operations advances
+CACHE = 1 << 19  # values of all registers: wide passes pay until they leave the last cache
+NARROWEST, WIDEST = 1024, 4096  # steps × sequences that one pass over the operations advances
 
 
 def half_in_hardware() -> bool:
