@@ -52,6 +52,9 @@ class Context(Protocol):
     def complement(self, position: int) -> Variable | None:
         """1 − c of argument ``position`` of this call, built from the opposite idiom."""
 
+    def complements_exactly(self, position: int) -> bool:
+        """Whether that complement is known to be 1 − c for every value of the argument."""
+
 
 # ---------------------------------------------------------------- comparisons
 
@@ -106,7 +109,10 @@ def f_step(context: Context, sources: Sequence[Variable], options: Options) -> V
 def f_bump(context: Context, sources: Sequence[Variable], options: Options) -> Variable:
     """f_step(x − lo) − f_step(x − hi)."""
     x, lo, hi = sources
-    rising, falling = step(context, x - lo, _mu(options)), step(context, x - hi, _mu(options))
+    after_lo, after_hi = x - lo, x - hi
+    # one slope for both: a steeper fall than rise would take the bump below 0
+    mu = max(_slope(context, each, _mu(options))[0] for each in (after_lo, after_hi))
+    rising, falling = step(context, after_lo, mu), step(context, after_hi, mu)
     ordered = all(width.nonnegative for width in context.ranges(hi - lo))
     if not ordered:
         context.note("range", "f_bump: lo ≤ hi cannot be shown, so its value is only known to lie in [−1, 1]")
@@ -363,18 +369,41 @@ def f_ifelse(context: Context, sources: Sequence[Variable], options: Options) ->
     form = context.config.conditional
     assert form is not None, "the conditional is settled before lowering"
     multiplicative = form.startswith("multiplicative")
+    lam: mpq | None = None
     if multiplicative:
         value = _multiplicative(context, sources, prune=form.endswith("optimized"))
     else:
-        lam = options.get("lam")
-        assert lam is None or isinstance(lam, mpq)
-        value = _additive(context, sources, _lam(context, (t, f), lam), _mu(options), form)
+        given = options.get("lam")
+        assert given is None or isinstance(given, mpq)
+        lam = _lam(context, (t, f), given)
+        value = _additive(context, sources, lam, _mu(options), form)
     pairs = zip(context.ranges(t), context.ranges(f), strict=True)
     extents = [ranges.hull(one, other) for one, other in pairs]
+    return _within_branches(context, value, cond, extents, lam)
+
+
+def _within_branches(
+    context: Context, value: Variable, cond: Variable, extents: Sequence[Range], lam: mpq | None
+) -> Variable:
+    """``value`` with the range "t or f", where that is a theorem.
+
+    It needs a condition of 0 or 1 (products: in [0, 1]), masks that add up to one, and a
+    λ that covers both branches.
+    """
+    form = context.config.conditional or ""
+    if not (form.startswith("step") or context.complements_exactly(0)):
+        context.note(
+            "range",
+            "the complement of f_ifelse's condition cannot be shown to be 1 − c, so its value has no range",
+            "compare values that are never equal, or use complement=subtract",
+        )
+        return value
+    if lam is not None and any(size is None or size > lam for size in (e.magnitude for e in extents)):
+        return value  # noted where λ was settled, or unbounded: no statement either way
     if _all_boolean(context, cond):
         return context.declare(value, extents)
     within = all(ranges.intersect(UNIT, extent) == extent for extent in context.ranges(cond))
-    if within and multiplicative:
+    if within and lam is None:
         return context.declare(value, [Range(e.lo, e.hi) for e in extents])
     wanted = "0 or 1" if within else "in [0, 1]"
     context.note(

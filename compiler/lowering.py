@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from compiler import ir, ranges
 from compiler.config import CompileConfig, Conditional
 from compiler.errors import CompileRefusal, Diagnostic, Span
+from compiler.exact import ONE, ZERO
 from compiler.expr import Concat, Recorder, Variable
 from compiler.idioms import EXPANSIONS, OPPOSITES
 from compiler.ranges import Range
-from compiler.scalars import ScalarGraph
+from compiler.scalars import ScalarGraph, combine
 
 DEFAULT_CONDITIONAL: Conditional = "multiplicative_optimized"
 
@@ -161,6 +162,45 @@ class _Lowering:
         node = self._current
         assert isinstance(node, ir.Idiom)
         return self._opposite(node.sources[position])
+
+    def complements_exactly(self, position: int) -> bool:
+        """Whether the complement of an argument of the current call is 1 − c for every value."""
+        if self.config.complement != "direct":
+            return True
+        node = self._current
+        assert isinstance(node, ir.Idiom)
+        return self._is_exact_opposite(node.sources[position])
+
+    def _is_exact_opposite(self, index: int) -> bool:
+        node = self.source.nodes[index]
+        if not isinstance(node, ir.Idiom) or node.kind not in OPPOSITES:
+            return True  # 1 − c itself, or x for f_not(x)
+        if not all(extent.boolean for extent in self.ranges(self.variables[index])):
+            return False
+        if node.kind in {"f_and", "f_or"}:
+            return all(
+                self._is_exact_opposite(source)
+                and all(extent.boolean for extent in self.ranges(self.variables[source]))
+                for source in node.sources
+            )
+        return all(self._decides(node, extent) for extent in self._differences(node))
+
+    def _differences(self, node: ir.Idiom) -> list[Range]:
+        """The ranges of x − y of a comparison's arguments."""
+        x, y = (self.variables[source] for source in node.sources)
+        self._sync(max(x.index, y.index) + 1)
+        forms = zip(self.graph.forms[x.index], self.graph.forms[y.index], strict=True)
+        return [self.graph.range_of(combine(ZERO, [(ONE, a), (-ONE, b)])) for a, b in forms]
+
+    def _decides(self, node: ir.Idiom, difference: Range) -> bool:
+        """Whether both comparisons of ``difference`` saturate and exactly one of them holds."""
+        if difference.step is None:
+            return False
+        mu = dict(node.options).get("mu", self.config.mu)
+        gaps = [difference.smallest_positive(), ranges.affine(ZERO, [(-ONE, difference)]).smallest_positive()]
+        saturated = mu == "auto" or all(gap is None or gap == 0 or gap * mu >= 1 for gap in gaps)
+        equality = node.kind in {"f_eq", "f_neq"}
+        return saturated and (equality or not difference.may_be_zero)
 
     def _opposite(self, index: int) -> Variable | None:
         found = self._opposites.get(index)

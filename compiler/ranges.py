@@ -56,6 +56,15 @@ class Range:
         return self.lo == 0 and self.hi == 0
 
     @property
+    def may_be_zero(self) -> bool:
+        """Whether 0 lies in the interval and on the lattice."""
+        if (self.lo is not None and self.lo > 0) or (self.hi is not None and self.hi < 0):
+            return False
+        if self.step is None:
+            return True
+        return bool(self.offset == 0 if self.step == 0 else self.offset % self.step == 0)
+
+    @property
     def integer(self) -> bool:
         """Always a whole number."""
         return self.step is not None and self.step.denominator == 1 and self.offset.denominator == 1

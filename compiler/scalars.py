@@ -220,6 +220,7 @@ class ScalarGraph:
     def _name(self, row: Form, label: Label, known: Range | None, *, named: bool) -> Form:
         """Tighten a row by what is known of it, and name it if it deserves a symbol."""
         if not row.terms:
+            self._check_constant(row.shift, label, known)
             return row
         if len(row.terms) == 1 and known is not None:
             symbol, factor = row.terms[0]
@@ -242,6 +243,17 @@ class ScalarGraph:
         if known is not None:
             self._narrow(symbol, ranges.affine(-row.shift / factor, [(1 / factor, known)]), label)
         return Form(row.shift, ((symbol, factor),))
+
+    def _check_constant(self, value: mpq, label: Label, known: Range | None) -> None:
+        if known is None:
+            return
+        inside = (known.lo is None or known.lo <= value) and (known.hi is None or value <= known.hi)
+        if not inside or (known.integer and value.denominator != 1):
+            raise ProgramError.single(
+                f"{label.variable}: a declared range leaves no value: it is {value}, not in {known}",
+                span=label.span,
+                hint="correct the range in Input(…) or assume(…)",
+            )
 
     def _narrow(self, symbol: int, bound: Range, label: Label) -> None:
         """Note a further bound of a symbol.

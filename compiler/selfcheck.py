@@ -38,6 +38,8 @@ def random_prompts(node: ir.Node, count: int, seed: int) -> list[list[Vector]]:
     low = declared.lo if declared.lo is not None else (declared.hi if declared.hi is not None else mpq(0)) - 3
     high = declared.hi if declared.hi is not None else low + 6
     grid = 1 if declared.integer else GRID
+    while -((-low * grid) // 1) > (high * grid) // 1:
+        grid *= 2  # a narrow range holds no multiple of 1/8
     first, last = int(-((-low * grid) // 1)), int((high * grid) // 1)
     return [
         [tuple(mpq(draw.randint(first, last), grid) for _ in range(node.dim)) for _ in range(PROMPT)]

@@ -64,7 +64,7 @@ class Profile:
 
     Attributes:
         operations: names out of ``linear``, ``relu``, ``state``, ``concat``, ``multi``, and of
-            idioms ``compare``, ``logic``, ``choose``, ``count``; a name given twice is drawn
+            idioms ``compare``, ``logic``, ``choose``, ``blend``, ``count``; a name given twice is drawn
             twice as often.
         least: fewest nodes besides Input and output.
         most: most nodes besides Input and output.
@@ -84,6 +84,9 @@ PROFILES: dict[str, Profile] = {
     "relu": Profile(operations=("linear", "relu", "relu", "concat")),
     "stateful": Profile(operations=("state", "relu", "linear", "state", "concat")),
     "gated": Profile(operations=("state", "relu", "multi", "linear", "concat"), products=3),
+    "ramps": Profile(
+        operations=("compare", "logic", "blend", "multi", "linear", "state"), most=12, products=2
+    ),
     "idioms": Profile(
         operations=("compare", "logic", "choose", "count", "linear", "state"), most=14, whole=True
     ),
@@ -234,6 +237,15 @@ def _choose(draw: _Draw, source: Variable, values: list[Variable]) -> Variable:
     return f_ifelse(cond, bounded, draw(st.sampled_from((0, 1, -2))))
 
 
+def _blend(draw: _Draw, source: Variable, values: list[Variable]) -> Variable:
+    """A conditional whose condition may be on a ramp, or at its threshold."""
+    cond = f_larger(source, draw(st.sampled_from(CONSTANTS)))
+    if draw(st.booleans()):
+        cond = f_and(cond, f_smaller(_partner(draw, source, values), draw(st.sampled_from(CONSTANTS))))
+    bounded = ReLU(2 - ReLU(2 - _partner(draw, source, values)))
+    return f_ifelse(cond, bounded, draw(st.sampled_from(CONSTANTS)))
+
+
 def _count(draw: _Draw, source: Variable, _values: list[Variable]) -> Variable:
     kind, length = draw(st.sampled_from(("modulo", "ring", "delay", "first"))), draw(st.integers(1, 3))
     match kind:
@@ -257,5 +269,6 @@ _OPERATIONS: dict[str, _Operation] = {
     "compare": _compare,
     "logic": _logic,
     "choose": _choose,
+    "blend": _blend,
     "count": _count,
 }

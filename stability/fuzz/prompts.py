@@ -32,5 +32,7 @@ def _entries(declared: ir.Declaration) -> st.SearchStrategy[mpq]:
     low = declared.lo if declared.lo is not None else mpq(-2)
     high = declared.hi if declared.hi is not None else max(low, mpq(0)) + 2
     grid = 1 if declared.integer else GRID
+    while -((-low * grid) // 1) > (high * grid) // 1:
+        grid *= 2
     first, last = -((-low * grid) // 1), (high * grid) // 1
     return st.integers(int(first), int(last)).map(lambda whole: mpq(whole, grid))
