@@ -53,7 +53,7 @@ def settle(config: CompileConfig, target: str) -> CompileConfig:
 def compile_program(
     program: ir.Program,
     target: str = "lstm",
-    config: CompileConfig | None = None,
+    config: CompileConfig | str | None = None,
     *,
     window: int | None = None,
     check: int = 0,
@@ -63,20 +63,23 @@ def compile_program(
     Args:
         program: from :func:`compiler.loading.load_program`, the text or the Python front end.
         target: one of :data:`TARGET_NAMES`; ``uncompiled`` is the program itself, node by node.
-        config: step form, conditional, μ, λ, complement (default: configuration ``stable``).
+        config: step form, conditional, μ, λ, complement, or the name of a configuration
+            (default: ``stable``).
         window: for ``hawk`` and ``griffin``, the longest prompt that the model can read;
             default: :data:`DEFAULT_WINDOW`.
         check: hold every step of the compilation to the one before on so many random
             prompts, in exact rationals (see :mod:`compiler.selfcheck`).
 
     Raises:
-        ConfigError: an unknown target, or a window out of bounds or for a target without one.
+        ConfigError: an unknown target or configuration, or a window out of bounds or for a
+            target without one.
         CompileRefusal: the target or configuration cannot carry the program exactly;
             names the source line and the way out.
         CompilerBugError: ``check`` found a step that changes what the program computes.
     """
     check_target(target)
-    lowered = lower(program, settle(config or CompileConfig(), target))
+    chosen = CompileConfig.named(config) if isinstance(config, str) else config or CompileConfig()
+    lowered = lower(program, settle(chosen, target))
     return compile_lowered(lowered, target, window=window, check=check)
 
 
@@ -93,7 +96,7 @@ def settle_window(target: str, window: int | None) -> int | None:
         raise ConfigError.single(f"target {target} has no window", hint=f"targets with one: {named}")
     if window is None:
         return DEFAULT_WINDOW
-    if not 1 <= window <= MAX_WINDOW:
+    if window != int(window) or not 1 <= window <= MAX_WINDOW:
         raise ConfigError.single(f"window={window}", hint=f"1 to {MAX_WINDOW} tokens")
     return window
 

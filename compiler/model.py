@@ -169,6 +169,13 @@ def check_window(model: Model, length: int) -> None:
         )
 
 
+def _exact_entry(value: object) -> mpq:
+    """A token's entry; a NumPy float is its binary value, a Python float the decimal it prints as."""
+    if hasattr(value, "dtype") and hasattr(value, "as_integer_ratio"):
+        return mpq(*value.as_integer_ratio())
+    return exact(value)
+
+
 def exact_tokens(tokens: Sequence[Sequence[object]], dim: int) -> list[Vector]:
     """Check the width of a prompt and give it as exact rationals.
 
@@ -180,7 +187,7 @@ def exact_tokens(tokens: Sequence[Sequence[object]], dim: int) -> list[Vector]:
         if len(row) != dim:
             raise TokenError.single(f"token {step} has {len(row)} entries, the program's Input has {dim}")
         try:
-            rows.append(tuple(mpq(v) if isinstance(v, int) else exact(v) for v in row))
+            rows.append(tuple(_exact_entry(v) for v in row))
         except (ValueError, TypeError, OverflowError) as problem:
             raise TokenError.single(f"token {step}: {problem}") from None
     return rows

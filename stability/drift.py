@@ -36,6 +36,8 @@ DEFAULT_LENGTH = 4000
 NO_CONDITIONAL = "none"
 CONTROL = "optimized"
 """The conditional under which gated targets serve as controls of the ungated ones."""
+SELF_CHECK = 1
+"""Prompts on which a model is held to its program in rationals: a compiler's bug is no drift."""
 REFERENCE_BITS = 40
 """The reference equals the oracle if it does to 2^-40 of max(1, |oracle|)."""
 
@@ -290,7 +292,7 @@ def _run_target(task: _Task, lowered: Lowered, target: str, truth: _Truth) -> It
     keys = [_keys(task, lowered.config, target, fmt) for fmt in task.formats]
     try:
         window = task.length if target in TARGETS and TARGETS[target].windowed else None
-        model = compile_lowered(lowered, target, window=window)
+        model = compile_lowered(lowered, target, window=window, check=SELF_CHECK)
     except LsrlError as problem:
         yield from (_failed(each, problem) for each in keys)
         return

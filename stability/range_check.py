@@ -18,7 +18,7 @@ from gmpy2 import mpq
 from compiler import ir
 from compiler.compiling import UNCOMPILED, compile_lowered
 from compiler.config import CompileConfig
-from compiler.errors import LsrlError, Span
+from compiler.errors import Diagnostic, Span
 from compiler.lowering import Lowered, lower
 from compiler.ranges import Range
 from stability.formats import MpmathFormat
@@ -30,10 +30,6 @@ DIGITS = 60
 SLACK = mpq(1, 1 << 100)
 """Tolerance relative to max(1, |value|), far above the run's own rounding."""
 CHUNK = 256
-
-
-class RangeViolationError(LsrlError):
-    """A value left the range that was declared or inferred for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +61,17 @@ class Violation:
         return (
             f"{self.variable}, component {self.component}, is {self.value:.9g} at step {self.step}, outside "
             f"its {kind} range {self.extent}"
+        )
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        """The violation with its place and the way out."""
+        return Diagnostic(
+            message=self.message,
+            span=self.span,
+            hint="correct the range in Input(…) or assume(…), or the prompt"
+            if self.declared
+            else "a declaration behind it is false, or the compiler is wrong: see compile --check",
         )
 
 
@@ -100,19 +107,6 @@ def find_violation(
                 return min(found, key=lambda violation: not violation.declared)
         start += len(result.status)
     return None
-
-
-def check_ranges(program: ir.Program, chunks: Iterable[object], config: CompileConfig | None = None) -> None:
-    """As :func:`find_violation`, but a violation is an error.
-
-    Raises:
-        RangeViolationError: names the variable, the step, the value, the range and the line.
-    """
-    found = find_violation(program, chunks, config)
-    if found is not None:
-        raise RangeViolationError.single(
-            found.message, span=found.span, hint="correct the range in Input(…) or assume(…), or the prompt"
-        )
 
 
 def _split(pieces: Iterator[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:

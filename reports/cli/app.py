@@ -13,11 +13,12 @@ import typer
 from typer.core import TyperGroup
 
 from compiler.errors import LsrlError
+from compiler.selfcheck import CompilerBugError
 from reports.cli import check, drift, explain, golden, programs, run, score, show, verify
 from reports.cli import compile as compiling
 from reports.text import plain
 
-USER_ERROR, INTERRUPTED = 2, 130
+COMPILER_BUG, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 
 class _Guarded(TyperGroup):
@@ -27,6 +28,8 @@ class _Guarded(TyperGroup):
         """Run a command; every LsrlError, OSError and interruption ends in a line and a status."""
         try:
             return super().invoke(ctx)
+        except CompilerBugError as problem:
+            _fail([str(diagnostic) for diagnostic in problem.diagnostics], COMPILER_BUG)
         except LsrlError as problem:
             _fail([str(diagnostic) for diagnostic in problem.diagnostics])
         except BrokenPipeError:

@@ -10,7 +10,9 @@ from compiler.compiling import check_target, settle
 from reports.cli import options
 from reports.text import plain
 from stability.checks import check
-from stability.range_check import check_ranges
+from stability.range_check import find_violation
+
+VIOLATED = 1
 
 
 def check_command(
@@ -35,7 +37,10 @@ def check_command(
     lam: options.Lam = None,
     reduce: options.Reduce = False,
 ) -> None:
-    """Print static findings with their remedies; with --tokens, verify every range on a prompt."""
+    """Print static findings with their remedies; with --tokens, verify every range on a prompt.
+
+    Exit status: 1 where --tokens found a value outside its range, 2 a mistake of yours.
+    """
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
@@ -48,5 +53,8 @@ def check_command(
         typer.echo(f"nothing found for {number_format} and {length:,} tokens")
     if tokens is not None:
         prompt = options.token_file(tokens, program.input_dim)
-        check_ranges(program, prompt.blocks(), settle(settings, target))
+        violation = find_violation(program, prompt.blocks(), settle(settings, target))
+        if violation is not None:
+            typer.echo(f"violated: {plain(violation.diagnostic)}")
+            raise typer.Exit(VIOLATED)
         typer.echo("every value lies in its range")

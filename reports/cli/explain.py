@@ -78,7 +78,7 @@ def explain_command(
 
 
 def _model(source: str, target: str | None, param: list[str] | None, settings: CompileConfig) -> Model:
-    saved = options.saved_model(source, target, param)
+    saved = options.saved_model(source, target, param, settings)
     if saved is not None:
         return saved
     chosen = check_target(target or DEFAULT_TARGET)

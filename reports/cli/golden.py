@@ -20,6 +20,8 @@ from stability.reference import UNCERTIFIED
 from stability.subject import Subject
 
 DEFAULT_LENGTH = 256
+SELF_CHECK = 2
+"""Prompts on which the model is held to its program: a case must not judge by a wrong model."""
 DEFAULT_TARGET = "lstm"
 
 
@@ -83,7 +85,7 @@ def _of_program(
         parameters=dict(program.parameters),
         entry=LIBRARY.get(source),
     )
-    model = compile_program(program, target, settings, window=window_for(target, length))
+    model = compile_program(program, target, settings, window=window_for(target, length), check=SELF_CHECK)
     return golden_case(model, what.prompt(seed, length), judge=judge_of(what), seed=seed)
 
 

@@ -122,20 +122,20 @@ def load_source(name: str, given: Sequence[str] | None) -> ir.Program:
     return load_program(name, **parameters_of(given))
 
 
-def saved_model(source: str, target: object, given: object) -> Model | None:
+def saved_model(source: str, target: object, given: object, settings: CompileConfig) -> Model | None:
     """The model in a file of ``lsrl compile``, or None where ``source`` names a program.
 
     Raises:
-        ConfigError: a target or a parameter is asked of a model that has its own.
+        ConfigError: a target, a parameter or a configuration is asked of a model that has its own.
         ModelFileError: a file that is not a model.
     """
     path = Path(source)
     if source in library_names() or path.suffix == SUFFIX or not path.is_file():
         return None
-    if target or given:
+    if target or given or settings != CompileConfig():
         raise ConfigError.single(
-            f"{source} is a compiled model: it has its target and its parameters",
-            hint="leave out --target and --param, or name the program",
+            f"{source} is a compiled model: it has its target, its parameters and its configuration",
+            hint="leave out those options, or name the program",
         )
     return load_model(path)
 

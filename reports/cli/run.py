@@ -80,7 +80,7 @@ def run_command(
 def _models(
     source: str, targets: Sequence[str] | None, param: Sequence[str] | None, settings: CompileConfig
 ) -> list[Model]:
-    saved = options.saved_model(source, targets, param)
+    saved = options.saved_model(source, targets, param, settings)
     if saved is not None:
         return [saved]
     chosen = [check_target(name) for name in dict.fromkeys(targets or (DEFAULT_TARGET,))]

@@ -30,6 +30,7 @@ _WHOLE = re.compile(r"[ \t]*[+-]?[0-9]{1,18}[ \t]*(?:,[ \t]*[+-]?[0-9]{1,18}[ \t
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
 _FRACTION = re.compile(r"[+-]?[0-9]+/0*[1-9][0-9]*", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_COLUMN_NAME = re.compile(r"\"?[^\W\d][\w .\[\]()-]*\"?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class TokenFile:
 
     def _csv_blocks(self, stream: BinaryIO, size: int) -> Iterator[Block]:
         pending: list[str] = []
-        first, empty = 1, None
+        first, empty, line = 1, None, 0
         for line, text in enumerate(self._lines(stream), start=1):
             if not text.strip():
                 empty = line if empty is None else empty
@@ -127,6 +128,9 @@ class TokenFile:
                 pending = []
         if pending:
             yield self._block(pending, first)
+            return
+        if line < first:
+            raise TokenError.single(f"{self.name}: no tokens", hint="one row of numbers per token")
 
     def _lines(self, stream: BinaryIO) -> Iterator[str]:
         reader = io.BufferedReader(stream, 1 << 20) if isinstance(stream, io.RawIOBase) else stream
@@ -143,9 +147,9 @@ class TokenFile:
                 ) from None
 
     def _is_header(self, text: str) -> bool:
+        """Names in every cell; anything else is a token, and an error where it is no number."""
         cells = _cells(text)
-        named = [cell for cell in cells if cell and not _is_number(cell)]
-        if len(named) < len(cells):
+        if not all(_COLUMN_NAME.fullmatch(cell) and not _NOT_FINITE.fullmatch(cell) for cell in cells):
             return False
         if len(cells) != self.dim:
             raise self._width(1, len(cells))
@@ -174,7 +178,9 @@ class TokenFile:
             return exact(cell)
         shown = cell if len(cell) <= 60 else cell[:57] + "…"
         raise self._error(
-            line, f"entry {column + 1} is {shown!r}, not a finite number", "decimals such as 3, -0.25 or 1e-3"
+            line,
+            f"has {shown!r} as entry {column + 1}, not a finite number",
+            "decimals such as 3, -0.25 or 1e-3",
         )
 
     def _width(self, line: int, width: int) -> TokenError:
@@ -193,7 +199,3 @@ class TokenFile:
 
 def _cells(text: str) -> list[str]:
     return [cell.strip() for cell in text.split(",")]
-
-
-def _is_number(cell: str) -> bool:
-    return bool(_DECIMAL.fullmatch(cell) or _FRACTION.fullmatch(cell) or _NOT_FINITE.fullmatch(cell))

@@ -26,6 +26,8 @@ from stability.verify import Exact, Verification, every_unit, model_prompts
 
 DEFAULT_TARGET = "lstm"
 DIFFERS, UNDECIDED = 1, 3
+SELF_CHECK = 2
+"""Prompts on which a model is held to its program before engines are held to the model."""
 LONGEST, MOST_PROMPTS = 1_000_000, 10_000
 JUDGED = tuple(name for name in ENGINES if name != "mpmath")
 PACKAGES = {"native": (), "onnxruntime": ("onnx", "onnxruntime"), "torch": ("torch",)}
@@ -75,7 +77,7 @@ def verify_command(
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam
     )
-    saved = options.saved_model(source, target, param)
+    saved = options.saved_model(source, target, param, settings)
     if saved is not None:
         model = saved
         tokens = model_prompts(model, prompts=prompts, length=length, seed=seed)
@@ -125,7 +127,7 @@ def _compiled(
 ) -> tuple[Model, npt.NDArray[Any]]:
     chosen = check_target(target or DEFAULT_TARGET)
     program = options.load_source(source, param)
-    model = compile_program(program, chosen, settings)
+    model = compile_program(program, chosen, settings, check=SELF_CHECK)
     parameters = {name: str(value) for name, value in program.parameters}
     what = subject(source, parameters)
     return model, np.stack([what.prompt(seed, length) for seed in seeds])

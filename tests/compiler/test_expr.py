@@ -157,3 +157,17 @@ def test_refusals_name_the_line() -> None:
     with pytest.raises(CompileRefusal, match=r"test_expr\.py:.*gated target") as caught:
         compile_program(Multi(x).program(), "relu_rnn")
     assert isinstance(caught.value, LsrlError)
+
+
+def test_configurations_go_by_name_and_numpy_floats_by_value() -> None:
+    """A configuration may be named; NumPy floats are binary values, Python floats decimals."""
+    x = Input(1)
+    program = (x * 1).program()
+    assert compile_program(program, "lstm", "paper").settings["step"] == "paper"
+    with pytest.raises(LsrlError, match="stable, paper"):
+        compile_program(program, "lstm", "fast")
+    with pytest.raises(LsrlError, match="window"):
+        compile_program(program, "hawk", window=2.5)  # type: ignore[arg-type]
+    assert interpret(program, [[0.1]]) == [(mpq(1, 10),)]
+    assert interpret(program, np.array([[0.5]], dtype=np.float32).tolist()) == [(mpq(1, 2),)]
+    assert interpret(program, [[np.float32(0.1)]]) == [(mpq(*np.float32(0.1).as_integer_ratio()),)]

@@ -51,7 +51,7 @@ def two_integers() -> Variable:
 def test_a_condition_and_its_opposite_may_both_fail(
     conditional: str | None, complement: str, *, reduce: bool
 ) -> None:
-    """At x = y both f_larger and f_smaller are 0: the value is outside "t or f", and no range says otherwise."""
+    """At x = y f_larger and f_smaller are both 0: the value is neither t nor f, and no range says so."""
     config = CompileConfig(conditional=conditional, complement=complement, reduce=reduce)  # type: ignore[arg-type]
     x = two_integers()
     v = f_ifelse(f_larger(x[0], 2), 3, 5)

@@ -84,6 +84,16 @@ def test_random_prompts_keep_to_the_declared_range() -> None:
             assert not integer or all(value.denominator == 1 for value in token)
 
 
+def test_a_false_declaration_is_no_bug_of_the_compiler() -> None:
+    """Steps after a declaration turned out false are not held against the compiler."""
+    x = Input(1, lo=-4, hi=4, integer=True)
+    program = ReLU(assume(x, lo=0)).program()
+    for target in TARGETS:
+        compile_program(program, target, CompileConfig(reduce=True), check=5)
+    wrong = evaluate(compile_program(program, "lstm", CompileConfig(reduce=True)), [[-1]])
+    assert wrong != interpret(program, [[-1]])
+
+
 def test_a_state_is_checked_over_time() -> None:
     """The check runs prompts of several tokens: an initial state that is lost would be seen."""
     x = Input(1)

@@ -35,18 +35,17 @@ def test_nothing_to_find_is_said() -> None:
     assert done.stdout == "nothing found for float16 and 1,000,000 tokens\n"
 
 
-def test_a_false_declaration_ends_in_one_line(tmp_path: Path) -> None:
-    """A prompt that leaves a declared range ends in one line with the place, and exit status 2."""
+def test_a_false_declaration_is_a_verdict(tmp_path: Path) -> None:
+    """A prompt that leaves a declared range is told in one line with the place; exit status 1."""
     source = tmp_path / "counter.lsrl"
     source.write_text(COUNTER, encoding="utf-8")
     held = lsrl("check", str(source), "--tokens", "-", text="1\n0\n1\n")
     assert held.exit_code == 0
     assert "every value lies in its range" in held.stdout
     broken = lsrl("check", str(source), "--tokens", "-", text="1\n1\n1\n1\n")
-    assert broken.exit_code == 2
-    assert broken.stderr.startswith("error: counter.lsrl:4:")
-    assert "is 4 at step 3, outside its declared range" in broken.stderr
-    assert broken.stderr.count("\n") == 1
+    assert broken.exit_code == 1
+    assert "violated: counter.lsrl:4:" in broken.stdout
+    assert "is 4 at step 3, outside its declared range" in broken.stdout
 
 
 def test_reduction_is_an_option_of_compilation(tmp_path: Path) -> None:
@@ -61,3 +60,32 @@ def test_reduction_is_an_option_of_compilation(tmp_path: Path) -> None:
     ]
     assert both[0] == both[1]
     assert both[0].splitlines()[0] == "step,y0"
+
+
+def test_a_first_row_that_is_no_token_is_an_error(tmp_path: Path) -> None:
+    """Only names make a header: a quoted, spaced or foreign number on the first line is not dropped."""
+    for text in ('"0.5"\n1\n', "1_000\n1\n", "#c\n1\n", "٣\n1\n", "0.5;1\n", ""):
+        done = lsrl("run", "majority", "--tokens", "-", text=text)
+        assert done.exit_code == 2, text
+        assert done.stderr.startswith("error: standard input"), text
+    named = lsrl("run", "majority", "--tokens", "-", text='"the token"\n1\n')
+    assert named.exit_code == 0
+    assert named.stdout.splitlines()[1:] == ["0,1.0"]
+
+
+def test_a_saved_model_keeps_its_configuration(tmp_path: Path) -> None:
+    """Options of a compilation are refused for a model that is compiled already."""
+    model = tmp_path / "model"
+    assert lsrl("compile", "majority", "-o", str(model)).exit_code == 0
+    for extra in (["--config", "paper"], ["--mu", "4"], ["--reduce"], ["--target", "gru"]):
+        done = lsrl("run", str(model), "--tokens", "-", *extra, text="1\n")
+        assert done.exit_code == 2
+        assert "its configuration" in done.stderr
+
+
+def test_a_narrow_input_range_can_be_checked(tmp_path: Path) -> None:
+    """The compiler's check of itself draws tokens from any range that holds a number."""
+    source = tmp_path / "narrow.lsrl"
+    source.write_text("ForEach:\n    x = Input(dim=1, lo=0.13, hi=0.2)\n    return x\n", encoding="utf-8")
+    done = lsrl("compile", str(source), "--check", "2", "-o", str(tmp_path / "m"))
+    assert done.exit_code == 0, done.output

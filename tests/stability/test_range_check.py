@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from compiler.expr import Input, LinState, assume
 from compiler.library import LIBRARY
 from compiler.stdlib import f_bump, f_larger
 from stability.fuzz import programs, prompts
-from stability.range_check import RangeViolationError, check_ranges, find_violation
+from stability.range_check import find_violation
 
 
 @pytest.mark.parametrize("name", LIBRARY)
@@ -40,9 +42,8 @@ def test_the_first_false_declaration_is_found() -> None:
     assert found is not None
     assert (found.step, found.value) == (3, 4.0)
     assert found.span is not None
-    with pytest.raises(RangeViolationError, match=r"test_range_check\.py:.*at step 3.*\[0, 3\] integer"):
-        check_ranges(program, [[[1]] * 6])
-    check_ranges(program, [[[1]] * 3])
+    assert re.search(r"test_range_check\.py:.*at step 3.*\[0, 3\] integer", str(found.diagnostic))
+    assert find_violation(program, [[[1]] * 3]) is None
 
 
 def test_a_token_outside_its_range_is_found() -> None:
