@@ -231,4 +231,5 @@ def build(
         layers, description["inputs"], description["readout_wires"], tensors["readout.weight"]
     )
     made.load_state_dict(tensors)
-    return made.eval()
+    made.eval()
+    return made
