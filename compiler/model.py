@@ -4,7 +4,8 @@ Field vocabulary follows PyTorch: ``weight_ih`` reads the layer's input,
 ``weight_hh`` its own previous output, ``bias`` is added to both.  A layer of
 ``size`` H whose kind has G gates stacks them, gate by gate, in G·H rows.
 
-Kinds and their equations (x the input, h' the layer's previous output, σ = ReLU):
+Kinds and their equations (x the input, h' the layer's previous output, σ = ReLU, as in
+arXiv 2406.01424; with ``activation="native"`` the real gates below):
 
 ======== = ============================================================ ==============
 kind     G equations                                                    gate order
@@ -30,6 +31,11 @@ starts at 0; its value is multiplied by σ(r) and added to the accumulator of th
 ``weight_ih``.  h is (1 − σ(z)) times σ(n), plus σ(z) times h', in this order.  A format
 rounds each of these operations.
 
+With ``activation="native"`` the cells are those of PyTorch and ONNX, S the sigmoid:
+``lstm`` has c = S(f) ⊙ c' + S(i) ⊙ tanh(g), h = S(o) ⊙ tanh(c), and ``gru`` has
+h = (1 − S(z)) ⊙ tanh(n) + S(z) ⊙ h', where n is W x + b + S(r) ⊙ (U h' + bias_hn).
+Orders and roundings are as above, and each S and tanh is rounded once.
+
 ``conv`` is a temporal convolution over all tokens so far, at most ``window`` of the model,
 and keeps no state but its inputs.  Its kernels are structured: with A = weight_hh,
 B = weight_ih, b = bias and s0 = initial, K_i = A^i [B, b + A s0 − s0], whose last column
@@ -48,8 +54,9 @@ from typing import Literal
 from gmpy2 import mpq
 
 from compiler.errors import Span, TokenError
-from compiler.exact import Matrix, Vector, exact
+from compiler.exact import ONE, Matrix, Vector, exact
 
+Activation = Literal["relu", "native"]
 Kind = Literal["linear", "relu", "state", "gate", "rnn", "lstm", "gru", "conv", "glu"]
 GATES: Mapping[str, int] = {
     "linear": 1, "relu": 1, "state": 1, "gate": 2, "rnn": 1, "lstm": 4, "gru": 3, "conv": 1, "glu": 2,
@@ -70,6 +77,7 @@ class Label:
         sign: +1 or −1; 0 for the signed value itself.
         fresh: computed in this layer (``False``: carried through).
         span: the source place of the variable.
+        scale: the unit holds ``scale`` times the value (native gates scale by a power of two).
     """
 
     variable: str
@@ -77,6 +85,7 @@ class Label:
     sign: int = 0
     fresh: bool = True
     span: Span | None = None
+    scale: mpq = ONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +101,8 @@ class Layer:
         bias: G·H.
         initial: h before the first token (H), for recurrent kinds and ``conv``.
         initial_cell: c before the first token (H), for ``lstm``.
+        bias_hn: H, added to U h' of n before the reset gate, for native ``gru``.
+        activation: ``native`` for sigmoid and tanh in ``lstm`` and ``gru``, else ``relu``.
         labels: one per unit.
     """
 
@@ -103,6 +114,8 @@ class Layer:
     bias: Vector
     initial: Vector = ()
     initial_cell: Vector = ()
+    bias_hn: Vector = ()
+    activation: Activation = "relu"
     labels: tuple[Label, ...] = ()
 
     @property
@@ -144,6 +157,11 @@ class Model:
     def nonzeros(self) -> int:
         """Non-zero entries of the layers' matrices (biases, initial states, readout apart)."""
         return sum(layer.nonzeros for layer in self.layers)
+
+    @property
+    def activation(self) -> Activation:
+        """``native`` where a layer has real sigmoid and tanh."""
+        return "native" if any(layer.activation == "native" for layer in self.layers) else "relu"
 
     @property
     def labels(self) -> tuple[tuple[Label, ...], ...]:
