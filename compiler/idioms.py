@@ -16,7 +16,7 @@ from gmpy2 import mpq
 
 from compiler import exact as ex
 from compiler import ranges
-from compiler.config import CompileConfig, Conditional
+from compiler.config import Auto, CompileConfig, Conditional
 from compiler.exact import ONE, ZERO, Matrix, next_power_of_two
 from compiler.expr import Concat, Linear, LinState, Multi, ReLU, Variable, constant
 from compiler.ranges import Range
@@ -59,7 +59,7 @@ class Context(Protocol):
 # ---------------------------------------------------------------- comparisons
 
 
-def _slope(context: Context, x: Variable, given: mpq | None) -> tuple[mpq, bool]:
+def _slope(context: Context, x: Variable, given: mpq | Auto | None) -> tuple[mpq, bool]:
     """The slope of a step over ``x`` and whether it saturates for every value."""
     gaps = [extent.smallest_positive() for extent in context.ranges(x)]
     known = [gap for gap in gaps if gap is not None]
@@ -85,7 +85,7 @@ def _slope(context: Context, x: Variable, given: mpq | None) -> tuple[mpq, bool]
     return mu, not short
 
 
-def step(context: Context, x: Variable, given: mpq | None = None) -> Variable:
+def step(context: Context, x: Variable, given: mpq | Auto | None = None) -> Variable:
     """f_step in the configured form; in [0, 1], Boolean where it saturates."""
     mu, saturated = _slope(context, x, given)
     if context.config.step == "paper":
@@ -95,8 +95,15 @@ def step(context: Context, x: Variable, given: mpq | None = None) -> Variable:
     return context.declare(value, [BOOLEAN if saturated else UNIT] * x.dim)
 
 
-def _mu(options: Options) -> mpq | None:
-    value = options.get("mu")
+def _mu(options: Options) -> mpq | Auto | None:
+    return _scale(options, "mu")
+
+
+def _scale(options: Options, name: str) -> mpq | Auto | None:
+    """μ or λ as the call gives it; None: the configuration's."""
+    value = options.get(name)
+    if value == "auto":
+        return "auto"
     assert value is None or isinstance(value, mpq)
     return value
 
@@ -293,7 +300,7 @@ def f_first(context: Context, sources: Sequence[Variable], options: Options) -> 
 # ---------------------------------------------------------------- the conditional
 
 
-def _lam(context: Context, branches: Sequence[Variable], given: mpq | None) -> mpq:
+def _lam(context: Context, branches: Sequence[Variable], given: mpq | Auto | None) -> mpq:
     """λ: given, configured, or the smallest power of two that covers both branches."""
     sizes = [extent.magnitude for branch in branches for extent in context.ranges(branch)]
     lam = given if given is not None else context.config.lam
@@ -316,7 +323,7 @@ def _lam(context: Context, branches: Sequence[Variable], given: mpq | None) -> m
 
 
 def _masks(
-    context: Context, cond: Variable, lam: mpq, mu: mpq | None, *, stepped: bool
+    context: Context, cond: Variable, lam: mpq, mu: mpq | Auto | None, *, stepped: bool
 ) -> tuple[Variable, Variable]:
     """(−λc, −λ(1−c)), or their stepped forms −λ + λ f_step(±(½ − c))."""
     if not stepped:
@@ -330,7 +337,7 @@ def _masks(
 
 
 def _additive(
-    context: Context, sources: Sequence[Variable], lam: mpq, mu: mpq | None, form: Conditional
+    context: Context, sources: Sequence[Variable], lam: mpq, mu: mpq | Auto | None, form: Conditional
 ) -> Variable:
     """ReLU(−λc+f) + ReLU(−λ(1−c)+t) − ReLU(−λc−f) − ReLU(−λ(1−c)−t), less what vanishes."""
     cond, t, f = sources
@@ -373,9 +380,7 @@ def f_ifelse(context: Context, sources: Sequence[Variable], options: Options) ->
     if multiplicative:
         value = _multiplicative(context, sources, prune=form.endswith("optimized"))
     else:
-        given = options.get("lam")
-        assert given is None or isinstance(given, mpq)
-        lam = _lam(context, (t, f), given)
+        lam = _lam(context, (t, f), _scale(options, "lam"))
         value = _additive(context, sources, lam, _mu(options), form)
     pairs = zip(context.ranges(t), context.ranges(f), strict=True)
     extents = [ranges.hull(one, other) for one, other in pairs]

@@ -3,8 +3,8 @@
 Nothing is expanded here: how a step, a conditional or a complement is built is
 a factor of the compilation (:class:`compiler.config.CompileConfig`), so a call
 stays one :class:`compiler.ir.Idiom` node until :func:`compiler.lowering.lower`.
-The definitions stand in :mod:`compiler.idioms`.  ``mu`` and ``lam`` override the
-configuration for one call.
+The definitions stand in :mod:`compiler.idioms`.  ``mu`` and ``lam``, numbers or
+``auto``, override the configuration for one call.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeAlias
 from gmpy2 import mpq
 
 from compiler import ir
+from compiler.config import Auto
 from compiler.errors import ProgramError
 from compiler.exact import Number, exact
 from compiler.expr import Variable, VectorLike, broadcast, broadcast_dim, constant, variable
@@ -23,6 +24,8 @@ MAX_PERIOD = 10_000
 """Longest counter, ring or delay: its one-hot vector has as many components."""
 
 Operand: TypeAlias = Variable | Number
+Scale: TypeAlias = Number | Auto
+SCALES = frozenset({"mu", "lam"})
 
 
 def _anchor(operands: Sequence[Operand]) -> Variable:
@@ -35,7 +38,7 @@ def _anchor(operands: Sequence[Operand]) -> Variable:
 
 
 def _record(
-    kind: str, operands: Sequence[Operand], dim: int | None = None, **options: Number | bool | None
+    kind: str, operands: Sequence[Operand], dim: int | None = None, **options: Scale | bool | None
 ) -> Variable:
     """Append an Idiom node; ``dim=None`` broadcasts the operands to one dimension."""
     anchor = _anchor(operands)
@@ -47,7 +50,7 @@ def _record(
     for name, value in sorted(options.items()):
         if value is None:
             continue
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (name in SCALES and value == "auto"):
             given.append((name, value))
             continue
         given.append((name, _option(anchor, kind, name, value)))
@@ -56,13 +59,14 @@ def _record(
 
 
 def _option(anchor: Variable, kind: str, name: str, value: Number) -> mpq:
-    """A constant argument as an exact number; μ and λ must be positive."""
+    """A constant argument as an exact number; μ and λ must be positive where they are numbers."""
     try:
         number = exact(value)
     except (ValueError, ZeroDivisionError, TypeError) as problem:
-        raise anchor.recorder.error(f"{kind}: {name}: {problem}") from None
-    if name in {"mu", "lam"} and number <= 0:
-        raise anchor.recorder.error(f"{kind}: {name}={number}", f"{name} is a positive number")
+        hint = f"{name} is a positive number or auto" if name in SCALES else None
+        raise anchor.recorder.error(f"{kind}: {name}: {problem}", hint) from None
+    if name in SCALES and number <= 0:
+        raise anchor.recorder.error(f"{kind}: {name}={number}", f"{name} is a positive number or auto")
     return number
 
 
@@ -87,22 +91,22 @@ def f_constant(x: Variable, v: VectorLike) -> Variable:
     return constant(x, v)
 
 
-def f_step(x: Variable, *, mu: Number | None = None) -> Variable:
+def f_step(x: Variable, *, mu: Scale | None = None) -> Variable:
     """1 where x ≥ 1/μ, 0 where x ≤ 0, a ramp between."""
     return _record("f_step", [x], mu=mu)
 
 
-def f_bump(x: Variable, lo: Operand, hi: Operand, *, mu: Number | None = None) -> Variable:
+def f_bump(x: Variable, lo: Operand, hi: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(x − lo) − f_step(x − hi): 1 inside (lo, hi]."""
     return _record("f_bump", [x, lo, hi], mu=mu)
 
 
-def f_larger(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_larger(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(x − y)."""
     return _record("f_larger", [x, y], mu=mu)
 
 
-def f_smaller(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_smaller(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(y − x)."""
     return _record("f_smaller", [x, y], mu=mu)
 
@@ -112,22 +116,22 @@ def f_not(x: Variable) -> Variable:
     return _record("f_not", [x])
 
 
-def f_and(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_and(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """ReLU(f_step(x) + f_step(y) − 1)."""
     return _record("f_and", [x, y], mu=mu)
 
 
-def f_or(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_or(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(x + y)."""
     return _record("f_or", [x, y], mu=mu)
 
 
-def f_eq(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_eq(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(1 − f_step(x − y) − f_step(y − x))."""
     return _record("f_eq", [x, y], mu=mu)
 
 
-def f_neq(x: Operand, y: Operand, *, mu: Number | None = None) -> Variable:
+def f_neq(x: Operand, y: Operand, *, mu: Scale | None = None) -> Variable:
     """f_step(f_step(x − y) + f_step(y − x))."""
     return _record("f_neq", [x, y], mu=mu)
 
@@ -137,14 +141,14 @@ def f_relu_identity(x: Variable) -> Variable:
     return _record("f_relu_identity", [x])
 
 
-def f_modulo_counter(x: Variable, n: Number, *, mu: Number | None = None, keep_mu: bool = False) -> Variable:
+def f_modulo_counter(x: Variable, n: Number, *, mu: Scale | None = None, keep_mu: bool = False) -> Variable:
     """The number of the step modulo n: 0 at the first step (x only anchors it)."""
     period = _count(x, "f_modulo_counter", "n", n)
     return _record("f_modulo_counter", [x], 1, n=period, mu=mu, keep_mu=True if keep_mu else None)
 
 
 def f_ifelse(
-    cond: Operand, t: Operand, f: Operand, *, lam: Number | None = None, mu: Number | None = None
+    cond: Operand, t: Operand, f: Operand, *, lam: Scale | None = None, mu: Scale | None = None
 ) -> Variable:
     """T where cond = 1, f where cond = 0, built by the configured conditional."""
     return _record("f_ifelse", [cond, t, f], lam=lam, mu=mu)

@@ -16,7 +16,7 @@ from gmpy2 import mpq
 
 from compiler.exact import Matrix
 from compiler.expr import Variable
-from compiler.text.values import Budget, PiMultiple, Poison, Value, describe, fault, show, whole
+from compiler.text.values import Automatic, Budget, PiMultiple, Poison, Value, describe, fault, show, whole
 
 Argument = object
 REQUIRED = Poison()
@@ -139,8 +139,16 @@ def number(role: str, value: Value, budget: Budget) -> mpq:  # noqa: ARG001
     """
     if isinstance(value, mpq):
         return value
-    hint = "it is a constant: values of a token are not known while the program is built"
-    raise fault(f"{role} is {describe(value)}, not a number", hint if isinstance(value, Variable) else None)
+    hint = None
+    if isinstance(value, Variable):
+        hint = "it is a constant: values of a token are not known while the program is built"
+    elif isinstance(value, Automatic):
+        hint = "auto stands for mu and lam only"
+    raise fault(f"{role} is {describe(value)}, not a number", hint)
+
+
+def _scale(role: str, value: Value, budget: Budget) -> mpq | str:
+    return "auto" if isinstance(value, Automatic) else number(role, value, budget)
 
 
 def _truth(role: str, value: Value, budget: Budget) -> bool:  # noqa: ARG001
@@ -212,6 +220,7 @@ READERS: dict[str, Callable[[str, Value, Budget], Argument]] = {
     "Operand": _operand,
     "Number": number,
     "Number | None": number,
+    "Scale | None": _scale,
     "mpq": number,
     "bool": _truth,
     "int": _count,

@@ -24,6 +24,7 @@ from compiler.text.syntax import Position
 from compiler.text.values import (
     MAX_DIM,
     MAX_STEPS,
+    Automatic,
     Budget,
     PiMultiple,
     Poison,
@@ -33,6 +34,8 @@ from compiler.text.values import (
     whole,
 )
 
+CONSTANTS: Mapping[str, Value] = {"pi": PiMultiple(turn=mpq(1)), "auto": Automatic()}
+"""Names that mean something unless the program gives them to a value of its own."""
 MAX_DEPTH = 120
 MAX_CALLS = 50
 MAX_LOOPS = 8
@@ -176,8 +179,8 @@ class Evaluator:
         if value is None:
             value = self.constants.get(name)
         if value is None:
-            if name == "pi":
-                return PiMultiple(turn=mpq(1))
+            if name in CONSTANTS:
+                return CONSTANTS[name]
             self.at = at
             if name in self.functions or name in BUILTINS:
                 raise fault(f"'{name}' is a function", f"call it: {self._form(name)}")

@@ -14,7 +14,9 @@ from lark.lark import PostLex
 
 from compiler.errors import Diagnostic, ProgramError, Span
 from compiler.text import syntax
-from compiler.text.scan import prepare
+from compiler.text.findings import MAX_DIAGNOSTICS
+from compiler.text.recovery import all_slips
+from compiler.text.scan import Slip, check, normalised
 from compiler.text.values import MAX_DIGITS
 
 RESERVED = frozenset(
@@ -22,12 +24,6 @@ RESERVED = frozenset(
 )
 
 _TRUTHS = {"true": True, "True": True, "false": False, "False": False}
-
-
-class _Misplaced(Exception):  # noqa: N818  (carries a finding from inside lark to the caller)
-    def __init__(self, at: syntax.Position, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.at, self.message, self.hint = at, message, hint
 
 
 class Indentation(PostLex):
@@ -64,7 +60,7 @@ class Indentation(PostLex):
             yield Token.new_borrow_pos("_DEDENT", "", token)
         if indent != levels[-1]:
             at = (token.end_line or 1, indent + 1)
-            raise _Misplaced(at, "this indentation matches no block above", "indent a block evenly")
+            raise Slip(at, "this indentation matches no block above", "indent a block evenly")
 
 
 def _at(token: Token) -> syntax.Position:
@@ -76,21 +72,19 @@ def _number(token: Token) -> mpq:
     mantissa, _, exponent = token.lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
     if len(mantissa) > MAX_DIGITS or len(exponent) > 6 or abs(int(exponent or "0")) > MAX_DIGITS:
-        raise _Misplaced(
+        raise Slip(
             _at(token), f"a number of more than {MAX_DIGITS:,} digits", "constants are finite and bounded"
         )
     try:
         value = mpq(mpz(whole + fraction))
     except ValueError:
-        raise _Misplaced(_at(token), f"'{token[:20]}' is not a number", "write digits 0 to 9") from None
+        raise Slip(_at(token), f"'{token[:20]}' is not a number", "write digits 0 to 9") from None
     return value * mpq(10) ** (int(exponent or "0") - len(fraction))
 
 
 def _declared(token: Token) -> str:
     if token in RESERVED:
-        raise _Misplaced(
-            _at(token), f"'{token}' is a word of the language, not a name", "choose another name"
-        )
+        raise Slip(_at(token), f"'{token}' is a word of the language, not a name", "choose another name")
     return str(token)
 
 
@@ -166,7 +160,7 @@ class TreeBuilder(Transformer[Token, Any]):
         return syntax.Postfix(at=parts[0].at, base=parts[0], trailers=tuple(parts[1:]))
 
     def empty_index(self, parts: list[Any]) -> NoReturn:
-        raise _Misplaced(_at(parts[0]), "an empty index", "write x[i] or x[a:b]")
+        raise Slip(_at(parts[0]), "an empty index", "write x[i] or x[a:b]")
 
     def index(self, parts: list[Any]) -> syntax.Index:
         return syntax.Index(at=_at(parts[0]), index=parts[1])
@@ -200,14 +194,12 @@ class TreeBuilder(Transformer[Token, Any]):
         for argument in arguments:
             if not isinstance(argument, tuple):
                 if keywords:
-                    raise _Misplaced(
-                        argument.at, "a positional argument after a named one", "name this one too"
-                    )
+                    raise Slip(argument.at, "a positional argument after a named one", "name this one too")
                 positional.append(argument)
                 continue
             token, value = argument
             if str(token) in keywords:
-                raise _Misplaced(_at(token), f"the argument '{token}' is given twice")
+                raise Slip(_at(token), f"the argument '{token}' is given twice")
             keywords[str(token)] = value
         return syntax.Call(
             at=_at(parts[0]),
@@ -305,7 +297,7 @@ _HINTS = {
 }
 
 
-def _syntax_error(problem: UnexpectedToken, text: str) -> tuple[syntax.Position, str, str | None]:
+def _syntax_error(problem: UnexpectedToken, text: str) -> Slip:
     token = problem.token
     expected = f"expected {_expected(set(problem.accepts or problem.expected))}"
     at = _at(token)
@@ -313,40 +305,61 @@ def _syntax_error(problem: UnexpectedToken, text: str) -> tuple[syntax.Position,
     first = (lines[at[0] - 1].split() or [""])[0].rstrip(":") if at[0] <= len(lines) else ""
     hint = _HINTS.get(str(token), _HINTS.get(first))
     if token.type == "$END":
-        return (max(1, text.rstrip().count("\n") + 1), 1), f"the program ends too early: {expected}", hint
+        place = (max(1, text.rstrip().count("\n") + 1), 1)
+        return Slip(place, f"the program ends too early: {expected}", hint)
     if token.type == "_INDENT":
-        return (
-            (token.end_line or at[0], len(token) or 1),
-            "an indented line where no block starts",
-            "only ForEach: and def f(…): open one",
-        )
+        place = (token.end_line or at[0], len(token) or 1)
+        return Slip(place, "an indented line where no block starts", "only ForEach: and def f(…): open one")
     if token.type == "_NEWLINE":
-        return at, f"the line ends too early: {expected}", hint
+        return Slip(at, f"the line ends too early: {expected}", hint)
     if token.type == "_DEDENT":
-        return at, f"the block ends too early: {expected}", hint
+        return Slip(at, f"the block ends too early: {expected}", hint)
     shown = str(token) if len(token) <= 30 else f"{token[:30]}…"
-    return at, f"'{shown}' does not fit here: {expected}", hint
+    return Slip(at, f"'{shown}' does not fit here: {expected}", hint)
+
+
+def _parse(text: str) -> syntax.Module | Slip:
+    """The statements of a text, or what comes first of what is wrong with it."""
+    try:
+        module: Any = _parser().parse(text)
+    except UnexpectedToken as problem:
+        return _syntax_error(problem, text)
+    except UnexpectedCharacters as problem:
+        sign = text.split("\n")[problem.line - 1][problem.column - 1]
+        message = f"the character {sign!a} does not belong to the language"
+        return Slip((problem.line, problem.column), message, _HINTS.get(sign))
+    except Slip as problem:
+        return problem
+    assert isinstance(module, tuple)
+    return module
+
+
+def _slip(text: str) -> Slip | None:
+    found = _parse(text)
+    return found if isinstance(found, Slip) else None
 
 
 def parse_module(text: str, file: str) -> syntax.Module:
     """The statements of a program.
 
     Raises:
-        ProgramError: one diagnostic, with line and column, on the first syntax error.
+        ProgramError: the syntax errors, at most one a statement, with line and column.
     """
-    text = prepare(text, file)
     try:
-        module: Any = _parser().parse(text)
-    except UnexpectedToken as problem:
-        at, message, hint = _syntax_error(problem, text)
-    except UnexpectedCharacters as problem:
-        sign = text.split("\n")[problem.line - 1][problem.column - 1]
-        at, hint = (problem.line, problem.column), _HINTS.get(sign)
-        message = f"the character {sign!a} does not belong to the language"
-    except _Misplaced as problem:
-        at, message, hint = problem.at, problem.message, problem.hint
+        text = normalised(text)
+        check(text)
+    except Slip as problem:
+        first, good = problem, 0
     else:
-        assert isinstance(module, tuple)
-        return module
-    span = Span(file=file, line=at[0], column=at[1])
-    raise ProgramError([Diagnostic(message=message, span=span, hint=hint)])
+        module = _parse(text)
+        if not isinstance(module, Slip):
+            return module
+        first, good = module, module.at[0] - 1
+    raise ProgramError(
+        [
+            Diagnostic(
+                message=slip.message, span=Span(file=file, line=slip.at[0], column=slip.at[1]), hint=slip.hint
+            )
+            for slip in all_slips(text, first, _slip, good=good, most=MAX_DIAGNOSTICS)
+        ]
+    )

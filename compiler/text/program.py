@@ -15,7 +15,7 @@ from compiler.expr import Variable
 from compiler.text import syntax
 from compiler.text.builtins import BUILTINS
 from compiler.text.calls import Form, Slot
-from compiler.text.evaluator import Evaluator, Function, Silenced, UnresolvedNameError
+from compiler.text.evaluator import CONSTANTS, Evaluator, Function, Silenced, UnresolvedNameError
 from compiler.text.findings import Enough, Findings, reaches, readings, similar
 from compiler.text.parsing import parse_module
 from compiler.text.syntax import Position
@@ -204,7 +204,7 @@ class Reading:
                 if isinstance(read, syntax.Call):
                     known = {*functions, *BUILTINS, *top, *local}
                 else:
-                    known = {*top, *local, *functions, *BUILTINS, "pi"}
+                    known = {*top, *local, *functions, *BUILTINS, *CONSTANTS}
                 if read.name not in known:
                     kind = "function" if isinstance(read, syntax.Call) else "name"
                     message = f"unknown {kind} '{read.name[:60]}' in the function '{item.name[:60]}'"
@@ -269,7 +269,8 @@ class Reading:
                 )
         if name.lower() in ("inf", "infinity", "nan"):
             return f"'{name}' is not a constant", "constants are finite and exact"
-        known = [*self.evaluator.frame, *self.evaluator.constants, *BUILTINS, *self.evaluator.functions]
+        evaluator = self.evaluator
+        known = [*evaluator.frame, *evaluator.constants, *CONSTANTS, *BUILTINS, *evaluator.functions]
         return unresolved.diagnostics[0].message, similar(name, known)
 
     def _used_early(self, name: str, line: int) -> tuple[str, str] | None:

@@ -7,106 +7,146 @@ hold no stack, so that the parser behind them never meets a text it cannot end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from compiler.errors import Diagnostic, ProgramError, Span
+from compiler.text.syntax import Position
 
 MAX_BYTES = 1_000_000
 MAX_BRACKETS = 64
 MAX_TOKENS = 250_000
 
-_PIECE = re.compile(r"#[^\n]*|[\[\](){}\n]|\w+|[^\s\w]")
+_PIECE = re.compile(r"#.*|[\[\](){}]|\w+|[^\s\w]")
 _INDENT = re.compile(r"[ \t]*")
-_CLOSING = {")": "(", "]": "[", "}": "{"}
-_OPENING = frozenset(_CLOSING.values())
+CLOSING = {")": "(", "]": "[", "}": "{"}
+OPENING = frozenset(CLOSING.values())
+
+Bracket = tuple[str, int, int]
+"""A sign, its line and its column."""
 
 
-def prepare(text: str, file: str) -> str:
-    """The text with line ends LF and one at its end, once it has passed the checks.
+class Slip(Exception):  # noqa: N818  (a finding on its way to the caller)
+    """One thing that keeps a text from being parsed.
+
+    Attributes:
+        at: line and column.
+        message: what is wrong.
+        hint: the way out.
+        lone: nothing else can be said of the text: it is too large, or its blocks are unclear.
+    """
+
+    def __init__(self, at: Position, message: str, hint: str | None = None, *, lone: bool = False) -> None:
+        super().__init__(message)
+        self.at, self.message, self.hint, self.lone = at, message, hint, lone
+
+
+def normalised(text: str) -> str:
+    """The text with line ends LF and one at its end.
 
     Raises:
-        ProgramError: too large, a forbidden character, brackets that are unbalanced or
-            too deep, or an indentation that mixes tabs and spaces.
+        Slip: it is too large.
     """
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        _stop(f"the program is larger than {MAX_BYTES:,} bytes", Span(file=file, line=1), "split it")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n") + "\n"
+        raise Slip((1, 1), f"the program is larger than {MAX_BYTES:,} bytes", "split it", lone=True)
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n") + "\n"
+
+
+def check(text: str) -> None:
+    """Hold a normalised text to what the parser can take.
+
+    Raises:
+        Slip: a forbidden character, brackets that are unbalanced or too deep, too many words,
+            or an indentation that mixes tabs and spaces.
+    """
     for number, line in enumerate(text.split("\n"), start=1):
-        _check_characters(line, file, number)
-    outside = _check_brackets(text, file)
-    _check_indentation(text, outside, file)
-    return text
+        found = forbidden(line, number)
+        if found is not None:
+            raise found
+    check_indentation(text, _check_brackets(text))
 
 
-def _stop(message: str, span: Span, hint: str | None = None) -> None:
-    raise ProgramError([Diagnostic(message=message, span=span, hint=hint)])
-
-
-def _check_characters(line: str, file: str, number: int) -> None:
+def forbidden(line: str, number: int) -> Slip | None:
+    """The first character of a line that is no text."""
     if line.isprintable():
-        return
+        return None
     for column, character in enumerate(line, start=1):
         if (ord(character) < 32 and character != "\t") or 0xD800 <= ord(character) < 0xE000:
-            span = Span(file=file, line=number, column=column)
-            _stop(
-                f"the character U+{ord(character):04X} is not text", span, "save the file as plain UTF-8 text"
-            )
+            message = f"the character U+{ord(character):04X} is not text"
+            return Slip((number, column), message, "save the file as plain UTF-8 text")
+    return None
 
 
-def _check_brackets(text: str, file: str) -> list[int]:
+def pieces(line: str) -> Iterator[tuple[str, int]]:
+    """The brackets, words and signs of a line with their columns; comments whole."""
+    return ((match.group(), match.start() + 1) for match in _PIECE.finditer(line))
+
+
+def _check_brackets(text: str) -> list[int]:
     """Check the nesting; return the numbers of the lines that begin outside all brackets."""
-    opened: list[tuple[str, int, int]] = []
-    outside, line, line_start = [1], 1, 0
-    for tokens, match in enumerate(_PIECE.finditer(text), start=1):
-        piece = match.group()
-        here = Span(file=file, line=line, column=match.start() - line_start + 1)
-        if piece == "\n":
-            line, line_start = line + 1, match.end()
-            if not opened:
-                outside.append(line)
-        elif piece in _OPENING:
-            opened.append((piece, here.line, here.column))
-            if len(opened) > MAX_BRACKETS:
-                _stop(
-                    f"brackets nested deeper than {MAX_BRACKETS}",
-                    here,
-                    "name the inner parts on lines of their own",
-                )
-        elif piece in _CLOSING:
-            if not opened or opened[-1][0] != _CLOSING[piece]:
-                _stop(f"'{piece}' closes nothing", here, _last_open(opened))
-            opened.pop()
+    opened, outside, tokens = list[Bracket](), list[int](), 0
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not opened:
+            outside.append(line)
+        slip = follow(content, line, opened)
+        if slip is not None:
+            raise slip
+        tokens += 1 + sum(1 for _ in pieces(content))
         if tokens > MAX_TOKENS:
-            _stop(f"more than {MAX_TOKENS:,} words and signs", here, "split the program")
+            raise Slip((line, 1), f"more than {MAX_TOKENS:,} words and signs", "split the program", lone=True)
     if opened:
-        sign, line, column = opened[-1]
-        _stop(f"'{sign}' is never closed", Span(file=file, line=line, column=column))
+        raise unclosed(opened[-1])
     return outside
 
 
-def _last_open(opened: list[tuple[str, int, int]]) -> str | None:
-    return f"the last open bracket is '{opened[-1][0]}' on line {opened[-1][1]}" if opened else None
+def follow(line: str, number: int, opened: list[Bracket]) -> Slip | None:
+    """Open and close the brackets of a line; the first that closes nothing, or is too deep."""
+    for piece, column in pieces(line):
+        at = (number, column)
+        if piece in OPENING:
+            opened.append((piece, *at))
+            if len(opened) > MAX_BRACKETS:
+                message = f"brackets nested deeper than {MAX_BRACKETS}"
+                return Slip(at, message, "name the inner parts on lines of their own", lone=True)
+        elif piece in CLOSING:
+            if not opened:
+                return Slip(at, f"'{piece}' closes nothing")
+            sign, place, _ = opened.pop()
+            if sign != CLOSING[piece]:
+                return Slip(
+                    at, f"'{piece}' closes nothing", f"the last open bracket is '{sign}' on line {place}"
+                )
+    return None
 
 
-def _logical_lines(text: str, outside: list[int]) -> Iterator[tuple[int, str]]:
-    lines = text.split("\n")
-    for number in outside:
-        line = lines[number - 1]
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line
+def unclosed(bracket: Bracket) -> Slip:
+    """The finding for a bracket that nothing closes."""
+    sign, line, column = bracket
+    return Slip((line, column), f"'{sign}' is never closed")
 
 
-def _check_indentation(text: str, outside: list[int], file: str) -> None:
-    seen: str | None = None
-    for position, (number, line) in enumerate(_logical_lines(text, outside)):
-        indent = _INDENT.match(line)
-        characters = set(indent.group()) if indent else set()
+def indentation(line: str) -> str:
+    """The blanks at the beginning of a line."""
+    found = _INDENT.match(line)
+    return found.group() if found else ""
+
+
+def is_code(line: str) -> bool:
+    """Whether a line holds more than blanks and a comment."""
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def check_indentation(text: str, outside: Iterable[int]) -> None:
+    """Refuse blocks that cannot be told from each other; ``outside``: the lines that begin statements.
+
+    Raises:
+        Slip: an indented first line, or tabs beside spaces.
+    """
+    lines, seen = text.split("\n"), None
+    for position, number in enumerate(n for n in outside if is_code(lines[n - 1])):
+        characters = set(indentation(lines[number - 1]))
         if characters and position == 0:
-            _stop("the first line is indented", Span(file=file, line=number), "start it in column 1")
+            raise Slip((number, 1), "the first line is indented", "start it in column 1", lone=True)
         for character in characters:
             if seen is not None and character != seen:
-                span = Span(file=file, line=number)
-                _stop(
-                    "tabs and spaces are mixed in the indentation", span, "use one of them in the whole file"
-                )
+                message = "tabs and spaces are mixed in the indentation"
+                raise Slip((number, 1), message, "use one of them in the whole file", lone=True)
             seen = character

@@ -33,11 +33,16 @@ class PiMultiple:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Automatic:
+    """What the name ``auto`` stands for: a μ or λ that the compiler chooses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Poison:
     """What a name holds whose definition failed: reading it is not one more mistake."""
 
 
-Value: TypeAlias = mpq | bool | PiMultiple | Matrix | Variable | tuple["Value", ...] | Poison
+Value: TypeAlias = mpq | bool | PiMultiple | Automatic | Matrix | Variable | tuple["Value", ...] | Poison
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,6 +121,8 @@ def describe(value: Value) -> str:  # noqa: PLR0911  (one line per kind)
         return f"the number {show(value)}"
     if isinstance(value, PiMultiple):
         return "a multiple of pi"
+    if isinstance(value, Automatic):
+        return "the word auto"
     if isinstance(value, Matrix):
         return f"a {value.height}×{value.width} matrix"
     if isinstance(value, Variable):
