@@ -15,19 +15,18 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpq
 
-from compiler.convolution import first_kernel
+from compiler.convolution import lag_matrices
 from compiler.errors import CompileRefusal, ConfigError
 from compiler.exact import ZERO, Matrix, Vector
-from compiler.model import GATES, Layer, Model
+from compiler.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from compiler.model import GATES, Activation, Layer, Model
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
-DTYPES: Mapping[str, int] = {"float16": 16, "float32": 32, "float64": 64}
-"""Formats of exported weights, with their width in bits."""
+DTYPES: Mapping[str, Format] = {fmt.name: fmt for fmt in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
+"""Formats of exported weights; arrays of bfloat16, which NumPy has not, are float32 arrays of its values."""
 LARGEST_FILE = (1 << 31) - (1 << 20)
 """Bytes of dense weights; an ONNX file ends at 2 GiB."""
-LONG = 1100
-"""Bits of a kernel's entry that has grown long: far more than any format of weights has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +35,7 @@ class DenseLayer:
 
     Attributes:
         kind: which equations.
+        activation: ``native`` or ``relu``.
         inputs: the wires it reads.
         size: H.
         weight_ih: (G, H, D).
@@ -43,11 +43,13 @@ class DenseLayer:
         bias: (G, H).
         initial: (H,), zeros where the layer names none.
         initial_cell: (H,), likewise.
+        bias_hn: (H,), likewise.
         kernel: (L, H, D + 1), the kernels of a ``conv`` for lags 0 to L − 1 (those beyond are
             zero or beyond the window); L is 0 for other kinds.
     """
 
     kind: str
+    activation: Activation
     inputs: tuple[int, ...]
     size: int
     weight_ih: Floats
@@ -55,6 +57,7 @@ class DenseLayer:
     bias: Floats
     initial: Floats
     initial_cell: Floats
+    bias_hn: Floats
     kernel: Floats
 
 
@@ -64,7 +67,7 @@ class DenseModel:
 
     Attributes:
         source: the model.
-        dtype: ``float16``, ``float32`` or ``float64``.
+        dtype: a name of :data:`DTYPES`.
         layers: in the model's order.
         readout: (output_dim, D).
         readout_bias: (output_dim,).
@@ -97,8 +100,8 @@ def dense_model(
     if dtype not in DTYPES:
         raise ConfigError.single(f"cannot export {dtype!r}", hint="one of " + ", ".join(DTYPES))
     _check_kinds(model, frozenset(kinds), form)
-    lags = [lag_kernels(layer, model.window) for layer in model.layers]
-    _check_size(model, dtype, lags)
+    lags = [lag_matrices(layer, model.window, DTYPES[dtype].precision) for layer in model.layers]
+    _check_entries(model, dtype, lags)
     rounded = _Rounding(dtype, infinities=infinities)
     layers = tuple(
         _dense_layer(layer, number, kernels, rounded)
@@ -113,34 +116,12 @@ def dense_model(
     )
 
 
-def lag_kernels(layer: Layer, window: int | None) -> list[Matrix]:
-    """The kernels K_i of a ``conv`` by lag, exactly, up to the window or the last that is not zero.
-
-    Each is H × (D + 1); its last column reads the constant 1.  Other kinds have none.
-    Entries that grow long (the powers of a rotation) go on with :data:`LONG` bits.
-    """
-    if layer.kind != "conv":
-        return []
-    kernels, kernel = list[Matrix](), first_kernel(layer)
-    while kernel.nonzeros and (window is None or len(kernels) < window):
-        kernels.append(kernel)
-        kernel = _shortened(layer.weight_hh @ kernel)
-    return kernels
-
-
-def _shortened(matrix: Matrix) -> Matrix:
-    def short(value: mpq) -> mpq:
-        bits = value.numerator.bit_length() + value.denominator.bit_length()
-        return value if bits <= 4 * LONG else mpq(gmpy2.mpfr(value, LONG))
-
-    return Matrix.from_rows(matrix.width, [{j: short(value) for j, value in row} for row in matrix.rows])
-
-
 def _dense_layer(layer: Layer, number: int, kernels: list[Matrix], rounded: _Rounding) -> DenseLayer:
     place = f"layer {number} ({layer.kind})"
     gates, zeros = GATES[layer.kind], (ZERO,) * layer.size
     return DenseLayer(
         kind=layer.kind,
+        activation=layer.activation,
         inputs=layer.inputs,
         size=layer.size,
         weight_ih=rounded.matrix(layer.weight_ih, place).reshape(gates, layer.size, layer.weight_ih.width),
@@ -148,6 +129,7 @@ def _dense_layer(layer: Layer, number: int, kernels: list[Matrix], rounded: _Rou
         bias=rounded.vector(layer.bias, place).reshape(gates, layer.size),
         initial=rounded.vector(layer.initial or zeros, place),
         initial_cell=rounded.vector(layer.initial_cell or zeros, place),
+        bias_hn=rounded.vector(layer.bias_hn or zeros, place),
         kernel=np.array([rounded.matrix(kernel, place) for kernel in kernels], dtype=rounded.dtype),
     )
 
@@ -156,8 +138,13 @@ class _Rounding:
     """Rounds constants to one format, remembering those it has seen."""
 
     def __init__(self, dtype: str, *, infinities: bool) -> None:
-        self.dtype = np.dtype(dtype)
-        self._context = gmpy2.ieee(DTYPES[dtype])
+        fmt = DTYPES[dtype]
+        self.dtype = fmt.storage
+        self._name = dtype
+        lowest = fmt.min_exponent - fmt.precision + 2
+        self._context = gmpy2.context(
+            precision=fmt.precision, emax=fmt.max_exponent + 1, emin=lowest, subnormalize=True
+        )
         self._infinities = infinities
         self._known: dict[mpq, float] = {}
 
@@ -169,8 +156,8 @@ class _Rounding:
             if not np.isfinite(rounded) and not self._infinities:
                 shown = str(value) if len(str(value)) < 30 else f"{gmpy2.mpfr(value):.5g}"
                 raise CompileRefusal.single(
-                    f"the constant {shown} of {place} is infinite in {self.dtype.name}",
-                    hint="export a wider format, or compile with a smaller lam or mu",
+                    f"the constant {shown} of {place} is infinite in {self._name}",
+                    hint="export a wider format, or compile with a smaller lam or mu or for this format",
                 )
             self._known[value] = rounded
         return rounded
@@ -194,14 +181,23 @@ def _check_kinds(model: Model, kinds: frozenset[str], form: str) -> None:
             )
 
 
-def _check_size(model: Model, dtype: str, lags: Iterable[list[Matrix]]) -> None:
+def _check_entries(model: Model, dtype: str, lags: Iterable[list[Matrix]]) -> None:
     entries = sum(kernel.height * kernel.width for kernels in lags for kernel in kernels)
     entries += model.readout.height * model.readout.width + sum(
         matrix.height * matrix.width
         for layer in model.layers
         for matrix in (layer.weight_ih, layer.weight_hh)
     )
-    size = entries * np.dtype(dtype).itemsize
+    check_size(model, dtype, entries)
+
+
+def check_size(model: Model, dtype: str, entries: int) -> None:
+    """Refuse more weights than a file holds.
+
+    Raises:
+        CompileRefusal: names the size.
+    """
+    size = entries * (2 if dtype == BFLOAT16.name else DTYPES[dtype].storage.itemsize)
     if size > LARGEST_FILE:
         raise CompileRefusal.single(
             f"{model.target} as dense matrices in {dtype} takes {size >> 20:,} MiB",

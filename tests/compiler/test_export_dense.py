@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.errors import CompileRefusal, ConfigError
-from compiler.exact import Matrix, zeros
+from compiler.exact import Matrix, cycle, diag, eye, ones, rotation, shift, zeros
 from compiler.export import dense
 from compiler.export.dense import DTYPES, dense_model
 from compiler.model import GATES, Kind, Layer, Model
-from stability.formats import FLOATS
+from stability.engines.convolution import lag_kernels
 from stability.rounding import round_rational
 from tests.stability.models import random_model
 
@@ -44,8 +44,9 @@ def rationals() -> st.SearchStrategy[mpq]:
 def test_weights_are_rounded_once(value: mpq, dtype: str) -> None:
     """The export's rounding (MPFR's) is that of the engines, subnormals and infinities included."""
     made = dense_model(one_constant(value), dtype, KINDS, "export", infinities=True)
-    assert made.readout.dtype == np.dtype(dtype)
-    wanted = np.array([[round_rational(value, FLOATS[dtype])]], dtype=dtype)
+    fmt = DTYPES[dtype]
+    assert made.readout.dtype == np.dtype("float32" if dtype == "bfloat16" else dtype)
+    wanted = np.array([[round_rational(value, fmt)]], dtype=made.readout.dtype)
     assert made.readout.tobytes() == wanted.tobytes()
 
 
@@ -66,6 +67,33 @@ def test_arrays_hold_every_constant_at_its_place() -> None:
         assert arrays.initial_cell.tolist() == ([float(v) for v in layer.initial_cell] or [0.0] * layer.size)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "powers", [shift(3), cycle(3), diag([mpq(9, 10), mpq(1, 3), mpq(0)]), rotation(mpq(1, 7)), eye(2)],
+    ids=["shift", "cycle", "decay", "rotation", "accumulator"],
+)  # fmt: skip
+def test_exported_kernels_are_those_of_the_engines(powers: Matrix, dtype: str) -> None:
+    """Lag by lag a convolution's exported kernel is, bit for bit, what an engine computes with."""
+    size, window = powers.height, 150
+    layer = Layer(
+        kind="conv", inputs=(0,), size=size, weight_ih=eye(size), weight_hh=powers,
+        bias=(mpq(1, 3),) * size, initial=(mpq(1, 5),) * size,
+    )  # fmt: skip
+    model = replace(
+        one_constant(mpq(1)), input_dim=size, layers=(layer,), window=window, readout_wires=(1,),
+        readout=ones(1, size),
+    )  # fmt: skip
+    (exported,) = dense_model(model, dtype, ("conv",), "export").layers
+    fmt = DTYPES[dtype]
+    wanted = np.zeros((window, size, size + 1))
+    for unit, kernel in enumerate(lag_kernels(layer, window, fmt)):
+        for lag in range(window):
+            for column, weight in kernel.at(lag):
+                wanted[lag, unit, column] = round_rational(weight, fmt)
+    assert exported.kernel.tolist() == wanted[: len(exported.kernel)].tolist()
+    assert not wanted[len(exported.kernel) :].any()
+
+
 def test_infinite_weights_are_refused_unless_asked_for() -> None:
     """A constant beyond the format is named with its place; on demand it is an infinity."""
     model = one_constant(mpq(10) ** 39)
@@ -79,7 +107,7 @@ def test_infinite_weights_are_refused_unless_asked_for() -> None:
 def test_what_cannot_be_exported_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown formats, kinds of layers without equations, and files beyond their size."""
     model = random_model(np.random.default_rng(1), kinds=("lstm",))
-    with pytest.raises(ConfigError, match=r"cannot export 'int8' .one of float16, float32, float64"):
+    with pytest.raises(ConfigError, match=r"cannot export 'int8' .one of float16, bfloat16, float32"):
         dense_model(model, "int8", KINDS, "export")
     with pytest.raises(CompileRefusal, match=r"no layer like layer 0 of random, .* kind 'lstm'"):
         dense_model(model, "float32", ("relu",), "PyTorch export")
