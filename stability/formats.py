@@ -1,4 +1,10 @@
-"""Number formats: what a value can be, by name."""
+"""Number formats: what a value can be, by name.
+
+Names of binary formats are those of :data:`BINARY`, and ``e5m10`` for any other one: five
+exponent bits and ten stored mantissa bits, so a precision of eleven with the hidden bit,
+with subnormals, infinities and nan as in IEEE 754.  With ``-sat`` at its end a name means
+the same format, in which what overflows becomes the largest value instead of inf or nan.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +15,21 @@ from functools import cached_property
 from gmpy2 import mpq
 
 from compiler.errors import ConfigError
-from compiler.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from compiler.formats import (
+    BFLOAT16,
+    FLOAT8_E4M3FN,
+    FLOAT8_E5M2,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    TF32,
+    Format,
+)
 
 __all__ = [
-    "BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "FLOATS", "FORMAT_CHOICES", "SCORED",
-    "AnyFormat", "Format", "MpmathFormat", "parse_format",
+    "BFLOAT16", "BINARY", "EXACT", "FLOAT8_E4M3FN", "FLOAT8_E5M2", "FLOAT16", "FLOAT32", "FLOAT64",
+    "FLOATS", "FORMAT_CHOICES", "SCORED", "TF32", "AnyFormat", "ExactFormat", "Format", "MpmathFormat",
+    "find_format", "parse_format",
 ]  # fmt: skip
 
 
@@ -47,15 +63,39 @@ class MpmathFormat:
         return mpq(2) ** -self.precision
 
 
-AnyFormat = Format | MpmathFormat
+@dataclass(frozen=True, kw_only=True)
+class ExactFormat:
+    """Rational numbers: nothing is ever rounded.
+
+    ``precision`` is what measures give as significant bits where there is no error.
+    """
+
+    name: str = "exact"
+    precision: int = 1024
+
+
+AnyFormat = Format | MpmathFormat | ExactFormat
 
 MAX_DPS = 100_000
 BITS_PER_DIGIT = 3.3219280948873626  # log2(10), the constant that mpmath uses
+EXPONENT_BITS = range(2, 12)
+MANTISSA_BITS = range(1, 53)
 
+EXACT = ExactFormat()
 FLOATS: dict[str, Format] = {fmt.name: fmt for fmt in (FLOAT16, FLOAT32, FLOAT64)}
 SCORED: dict[str, Format] = {fmt.name: fmt for fmt in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
-FORMAT_CHOICES: tuple[str, ...] = (*FLOATS, "mpmath50", "mpmath(dps=80)")
+BINARY: dict[str, Format] = {
+    fmt.name: fmt for fmt in (FLOAT16, BFLOAT16, TF32, FLOAT32, FLOAT64, FLOAT8_E4M3FN, FLOAT8_E5M2)
+}
+FORMAT_CHOICES: tuple[str, ...] = (
+    *BINARY, "e5m10 (any exponent and mantissa bits)", "-sat after any of them", "mpmath50",
+    "mpmath(dps=80) (any number of digits)", "exact",
+)  # fmt: skip
 
+_FIELDS = {
+    (fmt.exponent_bits, fmt.precision - 1, "" if fmt.infinities else "fn"): fmt for fmt in BINARY.values()
+}
+_CUSTOM = re.compile(r"e([0-9]{1,4})m([0-9]{1,4})(fn)?", re.ASCII)
 _MPMATH = re.compile(r"mpmath(?:([0-9]{1,7})|\(\s*dps\s*=\s*([0-9]{1,7})\s*\))", re.ASCII)
 
 
@@ -63,17 +103,46 @@ def parse_format(name: str | AnyFormat) -> AnyFormat:
     """The format of that name; a format is returned as it is.
 
     Raises:
-        ConfigError: an unknown name, with the choices.
+        ConfigError: an unknown name, with the choices, or numbers out of range.
     """
-    if isinstance(name, Format | MpmathFormat):
+    if isinstance(name, Format | MpmathFormat | ExactFormat):
         return name
-    text = str(name).strip()
-    if text in FLOATS:
-        return FLOATS[text]
-    found = _MPMATH.fullmatch(text)
+    found = find_format(str(name))
     if found is None:
-        choices = ", ".join(FORMAT_CHOICES)
-        if text in SCORED:
-            raise ConfigError.single(f"no engine computes in {text} yet", hint=f"one of {choices}")
-        raise ConfigError.single(f"unknown format {name!r}", hint=f"one of {choices} (any number of digits)")
-    return MpmathFormat(dps=int(found[1] or found[2]))
+        raise ConfigError.single(f"unknown format {name!r}", hint="one of " + ", ".join(FORMAT_CHOICES))
+    return found
+
+
+def find_format(name: str) -> AnyFormat | None:
+    """The format of that name; None for what is no name of a format.
+
+    Raises:
+        ConfigError: a number of digits or bits out of range.
+    """
+    text = name.strip()
+    if text == EXACT.name:
+        return EXACT
+    found = _MPMATH.fullmatch(text)
+    if found is not None:
+        return MpmathFormat(dps=int(found[1] or found[2]))
+    plain = text.removesuffix("-sat")
+    fmt = BINARY.get(plain) or _custom(plain)
+    return fmt if fmt is None or plain == text else fmt.saturated()
+
+
+def _custom(name: str) -> Format | None:
+    """A format by its numbers of bits; one that has a name of its own is that one."""
+    found = _CUSTOM.fullmatch(name)
+    if found is None:
+        return None
+    exponent, mantissa, kind = int(found[1]), int(found[2]), found[3] or ""
+    known = _FIELDS.get((exponent, mantissa, kind))
+    if known is not None or kind:
+        return known
+    if exponent not in EXPONENT_BITS or mantissa not in MANTISSA_BITS:
+        raise ConfigError.single(
+            f"no format {name!r}",
+            hint=f"{EXPONENT_BITS[0]} to {EXPONENT_BITS[-1]} exponent bits and {MANTISSA_BITS[0]} to "
+            f"{MANTISSA_BITS[-1]} mantissa bits, the hidden one not counted",
+        )
+    return Format(name=f"e{exponent}m{mantissa}", precision=mantissa + 1, exponent_bits=exponent)

@@ -11,10 +11,21 @@ from gmpy2 import mpq
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stability.formats import FLOAT16, FLOAT32, FLOAT64, Format
-from stability.rounding import floor_log2, round_array, round_rational
+from stability.formats import (
+    BFLOAT16,
+    FLOAT8_E4M3FN,
+    FLOAT8_E5M2,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    TF32,
+    Format,
+)
+from stability.rounding import MODES, floor_log2, overflows, round_array, round_rational, round_signed
+from tests.stability.slow_arithmetic import last_pattern, number, rounded, same_values
 
 FORMATS = [FLOAT16, FLOAT32, FLOAT64]
+SHORT = [FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FN.saturated(), FLOAT8_E5M2.saturated()]
 
 
 def nearest_by_search(value: Fraction, fmt: Format) -> float:
@@ -60,6 +71,36 @@ def test_rounding_finds_the_nearest_neighbour(fmt: Format) -> None:
     check()
 
 
+@pytest.mark.parametrize("fmt", [*SHORT, TF32, FLOAT32, FLOAT64], ids=lambda fmt: fmt.name)
+def test_rationals_are_rounded_in_every_direction(fmt: Format) -> None:
+    """As the dyadic number that has their first bits, and one more far behind where they go on."""
+
+    @given(around(fmt), st.integers(0, 2**32 - 1))
+    @example(Fraction(449), 2**31)
+    @example(Fraction(-10) ** 50, 0)
+    @example(Fraction(1, 3), 2**32 - 1)
+    def check(value: Fraction, bits: int) -> None:
+        if not value:
+            return
+        long = 2000
+        whole, rest = divmod(abs(value.numerator) << long, value.denominator)
+        cut = 2 * whole + (rest > 0)
+        for mode in MODES:
+            expected = rounded((-cut if value < 0 else cut, -long - 1), fmt, mode, bits)
+            assert same_values(np.float64(round_signed(mpq(value), fmt, mode, bits)), np.float64(expected))
+
+    check()
+
+
+def test_constants_beyond_a_format_are_found() -> None:
+    """Infinite, nan or cut off at the largest value: each is an overflow, and the largest value is not."""
+    for fmt in (*SHORT, TF32, FLOAT32, FLOAT64):
+        spacing = fmt.largest - mpq(number(last_pattern(fmt) - 1, fmt))
+        assert not overflows(fmt.largest, fmt)
+        assert overflows(fmt.largest + spacing, fmt)
+        assert overflows(-fmt.largest - spacing, fmt)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64))
 def test_doubles_round_as_numpy_casts_them(value: float) -> None:
     """float64 → float16 and float32 are single roundings in NumPy, and ours agree."""
@@ -71,7 +112,7 @@ def test_doubles_round_as_numpy_casts_them(value: float) -> None:
     assert round_rational(exact, FLOAT64) == value
 
 
-@pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize("fmt", [*FORMATS, *SHORT, TF32], ids=lambda fmt: fmt.name)
 def test_arrays_of_every_storage_are_rounded_once(fmt: Format) -> None:
     """int64 beyond 2^53, float64 and rationals give what the exact numbers give."""
     integers = np.array(
@@ -83,10 +124,10 @@ def test_arrays_of_every_storage_are_rounded_once(fmt: Format) -> None:
         exact = np.array([mpq(Fraction(value)) for value in array.tolist()] + [None], dtype=object)[:-1]
         expected = [round_rational(value, fmt) for value in exact]
         for storage in (array, exact):
-            rounded = round_array(storage.reshape(1, -1, 1), fmt)
-            assert rounded.dtype == fmt.dtype
-            assert rounded.reshape(-1).astype(np.float64).tolist() == expected
-            assert not np.signbit(rounded[rounded == 0]).any()
+            found = round_array(storage.reshape(1, -1, 1), fmt)
+            assert found.dtype == fmt.storage
+            assert np.array_equal(found.reshape(-1).astype(np.float64), expected, equal_nan=True)
+            assert not np.signbit(found[found == 0]).any()
 
 
 @given(st.fractions(min_value=Fraction(1, 10**30), max_value=10**30))
