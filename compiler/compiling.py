@@ -10,6 +10,7 @@ from compiler.errors import ConfigError
 from compiler.layering import to_path
 from compiler.lowering import Lowered, lower
 from compiler.model import MAX_WINDOW, Model
+from compiler.real_gates import NativeGates, RealGates, build, check_native
 from compiler.selfcheck import check_compilation, path_model
 from compiler.targets.base import Target
 from compiler.targets.gated_rnn import GATED_RNN
@@ -57,6 +58,7 @@ def compile_program(
     *,
     window: int | None = None,
     check: int = 0,
+    native: NativeGates | None = None,
 ) -> Model:
     """Compile a program exactly into the weights of an architecture.
 
@@ -69,10 +71,12 @@ def compile_program(
             default: :data:`DEFAULT_WINDOW`.
         check: hold every step of the compilation to the one before on so many random
             prompts, in exact rationals (see :mod:`compiler.selfcheck`).
+        native: for ``lstm`` and ``gru``, real sigmoid and tanh in place of ReLU, for a number
+            format and a length of prompt (see :mod:`compiler.real_gates`).
 
     Raises:
-        ConfigError: an unknown target or configuration, or a window out of bounds or for a
-            target without one.
+        ConfigError: an unknown target or configuration, or a window or real gates for a
+            target without them.
         CompileRefusal: the target or configuration cannot carry the program exactly;
             names the source line and the way out.
         CompilerBugError: ``check`` found a step that changes what the program computes.
@@ -80,7 +84,7 @@ def compile_program(
     check_target(target)
     chosen = CompileConfig.named(config) if isinstance(config, str) else config or CompileConfig()
     lowered = lower(program, settle(chosen, target))
-    return compile_lowered(lowered, target, window=window, check=check)
+    return compile_lowered(lowered, target, window=window, check=check, native=native)
 
 
 def settle_window(target: str, window: int | None) -> int | None:
@@ -101,18 +105,38 @@ def settle_window(target: str, window: int | None) -> int | None:
     return window
 
 
-def compile_lowered(lowered: Lowered, target: str, *, window: int | None = None, check: int = 0) -> Model:
+def build_native(lowered: Lowered, target: str, native: NativeGates) -> RealGates:
+    """The cells of a lowered program with real gates, with what was chosen and proved for each.
+
+    Raises:
+        ConfigError: a target without sigmoid and tanh.
+        CompileRefusal: see :func:`compiler.real_gates.build.build`.
+    """
+    check_native(target)
+    return build(to_path(lowered, signed=True), target, native)
+
+
+def compile_lowered(
+    lowered: Lowered,
+    target: str,
+    *,
+    window: int | None = None,
+    check: int = 0,
+    native: NativeGates | None = None,
+) -> Model:
     """Compile a program that is already lowered (see :func:`compile_program`)."""
     settled = settle_window(target, window)
     program = lowered.program
     stages: list[tuple[str, Model]] = []
-    if target == UNCOMPILED:
+    if check and target != UNCOMPILED:
+        stages.append(("layering", path_model(to_path(lowered), program.output_dim)))
+    readout_wires: tuple[int, ...] | None = None
+    if native is not None:
+        stack = build_native(lowered, target, native).stack
+    elif target == UNCOMPILED:
         stack, readout_wires = build_uncompiled(lowered)
     else:
-        path = to_path(lowered)
-        stages.append(("layering", path_model(path, program.output_dim)))
-        stack = TARGETS[target].build(path)
-        readout_wires = (len(stack.layers),)
+        stack = TARGETS[target].build(to_path(lowered))
     settings = {f"param {name}": str(value) for name, value in program.parameters}
     model = Model(
         target=target,
@@ -120,15 +144,15 @@ def compile_lowered(lowered: Lowered, target: str, *, window: int | None = None,
         input_dim=program.input_dim,
         output_dim=program.output_dim,
         layers=stack.layers,
-        readout_wires=readout_wires,
+        readout_wires=readout_wires or (len(stack.layers),),
         readout=stack.readout,
         readout_bias=stack.readout_bias,
-        settings=settings | lowered.config.settings(),
+        settings=settings | lowered.config.settings() | (native.settings() if native else {}),
         warnings=tuple(str(note.finding) for note in lowered.notes),
         window=settled,
     )
     if check:
-        check_compilation(
-            lowered, [*stages, (f"target {target}", replace(model, window=None))], prompts=check
-        )
+        if native is None:
+            stages.append((f"target {target}", replace(model, window=None)))
+        check_compilation(lowered, stages, prompts=check)
     return model

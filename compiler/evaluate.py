@@ -1,7 +1,8 @@
 """What a compiled model computes, in exact rational arithmetic.
 
 The equations are those of the table in :mod:`compiler.model`, taken literally:
-every gate of every unit is computed, nothing is folded or skipped.
+every gate of every unit is computed, nothing is folded or skipped.  Layers with real gates
+have no rational values and are refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import assert_never
 from gmpy2 import mpq
 
 from compiler.convolution import first_kernel
+from compiler.errors import ConfigError
 from compiler.exact import ONE, ZERO, Vector
 from compiler.model import TOKENS, Layer, Model, check_window, exact_tokens
 
@@ -47,6 +49,7 @@ def evaluate(model: Model, tokens: Sequence[Sequence[object]], *, reset_before: 
     Raises:
         TokenError: a row of another width, an entry that is not a finite number, or a prompt
             longer than the model's window.
+        ConfigError: a layer has sigmoid and tanh.
     """
     check_window(model, len(tokens))
     memories = [initial_memory(layer) for layer in model.layers]
@@ -63,7 +66,16 @@ def evaluate(model: Model, tokens: Sequence[Sequence[object]], *, reset_before: 
 
 
 def initial_memory(layer: Layer) -> Memory:
-    """A layer's memory before the first token; zeros where it names none."""
+    """A layer's memory before the first token; zeros where it names none.
+
+    Raises:
+        ConfigError: the layer has sigmoid and tanh.
+    """
+    if layer.activation == "native":
+        raise ConfigError.single(
+            f"{layer.kind} layers with sigmoid and tanh have no rational values",
+            hint="run the model in arbitrary precision, such as mpmath50, or compile it with ReLU gates",
+        )
     zeros = (ZERO,) * layer.size
     return Memory(output=layer.initial or zeros, cell=layer.initial_cell or zeros)
 

@@ -226,8 +226,11 @@ class _Emitter:
         below: dict[int, _Rep],
         width: int,
         partners: dict[int, int],
+        *,
+        signed: bool = False,
     ) -> None:
         self.kind = kind
+        self.signed = signed
         self.values = values
         self.below = below
         self.width = width
@@ -240,6 +243,8 @@ class _Emitter:
         self.labels: list[Label] = []
         self.ranges: list[Range] = []
         self.operands: list[tuple[Range, Range]] = []
+        self.arguments: list[Range] = []
+        self.passing: set[int] = set()
         self.own: list[dict[int, mpq]] = []
         self.initial: list[mpq] = []
         self.reps: dict[int, _Rep] = {}
@@ -251,8 +256,10 @@ class _Emitter:
         self.ranges.append(extent)
         return len(self.rows) - 1
 
-    def fresh_relu(self, value: int, argument: Form) -> None:
+    def fresh_relu(self, value: int, argument: Form, *, known: Range) -> None:
+        """A ReLU; ``known`` is the range of its argument before named sums were resolved."""
         row, bias = _Row(argument, self.below).scaled(ONE)
+        self.arguments.append(ranges.intersect(self._extent(argument), known))
         unit = self._unit(row, bias, self.values.label(value, fresh=True), self.values.range(value))
         self.reps[value] = _Rep(ZERO, ((unit, ONE),))
 
@@ -281,6 +288,10 @@ class _Emitter:
         units: dict[int, int] = {}
         graph = self.values.graph
         for value, drive in members.items():
+            symbol = graph.symbols[value]
+            assert isinstance(symbol, StateSymbol)
+            known = graph.range_of(graph.groups[symbol.group].drive[symbol.coordinate])
+            self.arguments.append(ranges.intersect(self._extent(drive), known))
             row, bias = _Row(drive, self.below).scaled(ONE)
             units[value] = self._unit(
                 row, bias, self.values.label(value, fresh=True), self.values.range(value)
@@ -297,14 +308,18 @@ class _Emitter:
         """A value that passes through (or a sum that becomes a unit here)."""
         row, extent = _Row(form, self.below), self.values.range(value)
         label = self.values.label(value, fresh=fresh)
-        if self.kind == "relu":
+        if self.kind == "relu" and self.signed:
+            self.passing.add(len(self.rows))
+            self.arguments.append(extent)
+        elif self.kind == "relu":
             self._carry_relu(value, row, extent, label)
             return
         entries, bias = row.scaled(ONE)
         unit = self._unit(entries, bias, label, extent)
         if self.kind == "gate":
             self._operand({}, ONE, (extent, ranges.constant(ONE)))
-        else:
+        elif self.kind == "state":
+            self.arguments.append(extent)
             self.own.append({})
             self.initial.append(ZERO)
         self.reps[value] = _Rep(ZERO, ((unit, ONE),))
@@ -336,7 +351,9 @@ class _Emitter:
             (plus, up), (minus, down) = sorted(entries.items(), key=lambda item: item[1], reverse=True)
             if up == 1 and down == -1 and self.partners_below.get(plus) == minus:
                 entries = {plus: ONE}
-        held = ranges.relu(ranges.affine(shift, [(sign, extent)]))
+        before = ranges.affine(shift, [(sign, extent)])
+        held = ranges.relu(before)
+        self.arguments.append(before)
         return self._unit(entries, bias, replace(label, sign=int(sign)), held)
 
     def layer(self, number: int) -> PathLayer:
@@ -354,7 +371,13 @@ class _Emitter:
             initial=tuple(self.initial),
             labels=tuple(self.labels),
         )
-        return PathLayer(layer=made, ranges=tuple(self.ranges), operands=tuple(self.operands))
+        return PathLayer(
+            layer=made,
+            ranges=tuple(self.ranges),
+            operands=tuple(self.operands),
+            arguments=tuple(self.arguments),
+            passing=frozenset(self.passing),
+        )
 
 
 def _emit_layer(emitter: _Emitter, boundary: _Boundary, arguments: dict[int, tuple[Form, ...]]) -> None:
@@ -362,8 +385,8 @@ def _emit_layer(emitter: _Emitter, boundary: _Boundary, arguments: dict[int, tup
     groups: dict[int, dict[int, Form]] = {}
     for value in boundary.fresh:
         match graph.symbols[value]:
-            case ReluSymbol():
-                emitter.fresh_relu(value, arguments[value][0])
+            case ReluSymbol(argument=argument):
+                emitter.fresh_relu(value, arguments[value][0], known=graph.range_of(argument))
             case ProductSymbol(left=left, right=right):
                 known = (graph.range_of(left), graph.range_of(right))
                 emitter.fresh_product(value, *arguments[value], known=known)
@@ -377,8 +400,15 @@ def _emit_layer(emitter: _Emitter, boundary: _Boundary, arguments: dict[int, tup
         emitter.carry(value, arguments[value][0])
 
 
-def to_path(lowered: Lowered) -> Path:
-    """The path of a lowered program, equal to it as exact rationals."""
+def to_path(lowered: Lowered, *, signed: bool = False) -> Path:
+    """The path of a lowered program, equal to it as exact rationals.
+
+    Args:
+        lowered: the program.
+        signed: the units of ReLU layers that only carry a value pass it on with its sign
+            (``PathLayer.passing``), for cells whose activations are odd, in place of
+            carrying it as ReLU units.
+    """
     program, graph = lowered.program, lowered.graph
     outputs = graph.forms[program.output]
     values = _Values(graph, schedule(graph, outputs))
@@ -388,14 +418,16 @@ def to_path(lowered: Lowered) -> Path:
     width, layers = program.input_dim, []
     halves: dict[int, int] = {}
     for number, kind in enumerate(values.plan.kinds, start=1):
-        emitter = _Emitter(kind, values, reps, width, halves)
+        emitter = _Emitter(kind, values, reps, width, halves, signed=signed)
         _emit_layer(emitter, plan.boundaries[number - 1], plan.arguments[number - 1])
         layers.append(emitter.layer(number))
         reps, width, halves = emitter.reps, len(emitter.rows), emitter.halves
     rows = [_Row(form, reps) for form in plan.outputs]
     return Path(
         input_dim=program.input_dim,
+        tokens=tuple(graph.ranges[form.terms[0][0]] for form in inputs),
         layers=tuple(layers),
         readout=Matrix.from_rows(width, [row.entries for row in rows]),
         readout_bias=tuple(row.shift for row in rows),
+        outputs=tuple(graph.range_of(form) for form in outputs),
     )

@@ -34,7 +34,8 @@ rounds each of these operations.
 With ``activation="native"`` the cells are those of PyTorch and ONNX, S the sigmoid:
 ``lstm`` has c = S(f) ⊙ c' + S(i) ⊙ tanh(g), h = S(o) ⊙ tanh(c), and ``gru`` has
 h = (1 − S(z)) ⊙ tanh(n) + S(z) ⊙ h', where n is W x + b + S(r) ⊙ (U h' + bias_hn).
-Orders and roundings are as above, and each S and tanh is rounded once.
+Orders and roundings are as above (the accumulator of U h' starts at bias_hn), and each S and
+tanh is rounded once; neither of them gives −0.
 
 ``conv`` is a temporal convolution over all tokens so far, at most ``window`` of the model,
 and keeps no state but its inputs.  Its kernels are structured: with A = weight_hh,

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from gmpy2 import mpq, mpz
@@ -30,8 +30,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from compiler.errors import ModelFileError, Span
-from compiler.exact import Matrix, Vector
-from compiler.model import GATES, INITIALISED, MAX_WINDOW, Kind, Label, Layer, Model
+from compiler.exact import ONE, Matrix, Vector
+from compiler.model import GATES, INITIALISED, MAX_WINDOW, Activation, Kind, Label, Layer, Model
 
 SCHEMA = 1
 MAX_FILE_BYTES = 1 << 30
@@ -39,6 +39,8 @@ MAX_EXPONENT = 1 << 20
 MAX_DIGITS = 400_000
 Indices = NDArray[np.int64]
 
+_BEGINNINGS = (b'{"__metadata__":{"manifest":', b'{"__metadata__":{"hash":')
+"""With what the header of a model file begins, so that a damaged one is known for what it was."""
 _VALUE = re.compile(r"(-?[0-9]+)(?:/([0-9]+)|\*2\^(-?[0-9]+))?")
 
 
@@ -102,7 +104,8 @@ def _put_vector(tensors: dict[str, Indices], name: str, vector: Vector, values: 
 
 def _label_record(label: Label) -> list[object]:
     place = [label.span.file, label.span.line, label.span.column] if label.span else None
-    return [label.variable, label.component, label.sign, label.fresh, place]
+    scale = [] if label.scale == 1 else [_write_value(label.scale)]
+    return [label.variable, label.component, label.sign, label.fresh, place, *scale]
 
 
 def _digest(tensors: Mapping[str, Indices], manifest: Mapping[str, object]) -> str:
@@ -124,14 +127,17 @@ def _contents(model: Model) -> tuple[dict[str, Indices], dict[str, object]]:
         _put_matrix(tensors, prefix + "weight_hh", layer.weight_hh, values)
         for role in ("bias", "initial", "initial_cell"):
             _put_vector(tensors, prefix + role, getattr(layer, role), values)
-        layers.append(
-            {
-                "kind": layer.kind,
-                "inputs": list(layer.inputs),
-                "size": layer.size,
-                "labels": [_label_record(label) for label in layer.labels],
-            }
-        )
+        record: dict[str, object] = {
+            "kind": layer.kind,
+            "inputs": list(layer.inputs),
+            "size": layer.size,
+            "labels": [_label_record(label) for label in layer.labels],
+        }
+        if layer.activation != "relu":
+            record["activation"] = layer.activation
+        if layer.bias_hn:
+            _put_vector(tensors, prefix + "bias_hn", layer.bias_hn, values)
+        layers.append(record)
     _put_matrix(tensors, "readout", model.readout, values)
     _put_vector(tensors, "readout_bias", model.readout_bias, values)
     manifest: dict[str, object] = {
@@ -183,20 +189,38 @@ def save_model(model: Model, path: str | Path) -> str:
 
 def _read_header(path: Path, content: bytes) -> dict[str, str]:
     """The metadata of a safetensors file, its claimed header size checked first."""
-    if len(content) < 8:
-        raise _broken(path, "truncated: not a model file")
+    if not content:
+        raise _foreign(path, "it is empty")
     size = int.from_bytes(content[:8], "little")
     if size > len(content) - 8:
-        raise _broken(path, f"its header claims {size} bytes, the file has {len(content)}")
+        if content[8:].startswith(_BEGINNINGS):
+            raise _broken(path, f"truncated: its header claims {size} bytes, the file has {len(content)}")
+        raise _foreign(path)
     try:
         header = json.loads(content[8 : 8 + size])
-        metadata = header["__metadata__"]
-        manifest, digest = metadata["manifest"], metadata["hash"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _broken(path, "its header is not that of a model file") from None
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        if content[8:].startswith(_BEGINNINGS):
+            raise _broken(path, "damaged: its header cannot be read")
+        raise _foreign(path)
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or not {"manifest", "hash"} <= metadata.keys():
+        raise _foreign(path, "it is a safetensors file of something else")
+    manifest, digest = metadata["manifest"], metadata["hash"]
     if not isinstance(manifest, str) or not isinstance(digest, str):
-        raise _broken(path, "its header is not that of a model file")
+        raise _broken(path, "damaged: its header is not that of a model file")
     return {"manifest": manifest, "hash": digest}
+
+
+def _foreign(path: Path, what: str | None = None) -> ModelFileError:
+    """The error for a file that no ``save_model`` ever wrote."""
+    error = ModelFileError.single(
+        f"{path}: not a model file of lsrl-stability{f' ({what})' if what else ''}",
+        hint="lsrl compile PROGRAM -o MODEL writes one; the name of a program's file ends in .lsrl",
+    )
+    assert isinstance(error, ModelFileError)
+    return error
 
 
 class _Reader:
@@ -260,13 +284,25 @@ class _Reader:
 
 def _read_label(record: object, reader: _Reader) -> Label:
     try:
-        variable, component, sign, fresh, place = cast(list[Any], record)
+        variable, component, sign, fresh, place, *scale = cast(list[Any], record)
         span = Span(file=str(place[0]), line=int(place[1]), column=int(place[2])) if place else None
         return Label(
-            variable=str(variable), component=int(component), sign=int(sign), fresh=bool(fresh), span=span
+            variable=str(variable),
+            component=int(component),
+            sign=int(sign),
+            fresh=bool(fresh),
+            span=span,
+            scale=_read_scale(scale, reader.path),
         )
     except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         raise _broken(reader.path, "a unit's label is malformed") from None
+
+
+def _read_scale(scale: list[object], path: Path) -> mpq:
+    found = _read_value(scale[0], path) if scale else ONE
+    if found <= 0:
+        raise _broken(path, f"a unit's scale is {found}")
+    return found
 
 
 def _read_layer(reader: _Reader, record: object, number: int, sizes: list[int]) -> Layer:
@@ -280,8 +316,16 @@ def _read_layer(reader: _Reader, record: object, number: int, sizes: list[int]) 
     labels = reader.field(record, "labels", list)
     if len(labels) not in (0, size):
         raise _broken(reader.path, f"layer {number} has {len(labels)} labels for {size} units")
+    activation = record.get("activation", "relu") if isinstance(record, dict) else "relu"
+    if activation not in get_args(Activation) or (activation == "native" and kind not in {"lstm", "gru"}):
+        raise _broken(
+            reader.path, f"layer {number} of kind {kind} has the unknown activation {activation!r:.40}"
+        )
+    native_gru = kind == "gru" and activation == "native"
     layer = Layer(
         kind=cast(Kind, kind),
+        activation=cast(Activation, activation),
+        bias_hn=reader.vector(prefix + "bias_hn", size) if native_gru else (),
         inputs=inputs,
         size=size,
         weight_ih=reader.matrix(prefix + "weight_ih", height, width),

@@ -65,6 +65,11 @@ def forged(content: bytes, change: Callable[[dict[str, Any], dict[str, Any]], No
     return save(tensors, metadata={"manifest": json.dumps(manifest, sort_keys=True), "hash": digest})
 
 
+def headed(header: bytes) -> bytes:
+    """A file that begins with this header."""
+    return len(header).to_bytes(8, "little") + header
+
+
 def setter(key: str, value: object) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     """A change of one field of the manifest."""
     return lambda _tensors, manifest: manifest.__setitem__(key, value)
@@ -109,14 +114,12 @@ def test_forged_files_are_refused(name: str, content: bytes, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda c: b"", "truncated"),
         (lambda c: c[:-8], "damaged"),
-        (lambda c: c[:100], "claims"),
+        (lambda c: c[:100], "truncated: its header claims"),
         (lambda c: (2**31).to_bytes(8, "little") + c[8:], "claims"),
         (lambda c: c[:-1] + bytes([c[-1] ^ 1]), "hash"),
-        (lambda c: b"\x02\0\0\0\0\0\0\0{}", "header"),
-        (lambda c: b"[" * 4000, "claims"),
-        (lambda c: (3996).to_bytes(8, "little") + b"[" * 3996, "header"),
+        (lambda c: c[:40] + b"\xff" + c[41:], "damaged: its header cannot be read"),
+        (lambda c: headed(b'{"__metadata__":{"manifest":1,"hash":2}}'), "its header is not that of a model"),
     ],
 )
 def test_damaged_files_are_refused(
@@ -127,6 +130,34 @@ def test_damaged_files_are_refused(
     path.write_bytes(damage(content))
     with pytest.raises(ModelFileError, match=message):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        (b"", " (it is empty)"),
+        (b"abc", ""),
+        (b"ForEach:\n    x = Input(dim=1)\n    return x\n", ""),
+        (b"PK\x03\x04" + bytes(5000), ""),
+        (b"[" * 4000, ""),
+        (headed(b"[" * 3996), ""),
+        (headed(b"{}"), " (it is a safetensors file of something else)"),
+        (
+            save({"weight": np.zeros(3)}, metadata={"hash": "x"}),
+            " (it is a safetensors file of something else)",
+        ),
+    ],
+    ids=["empty", "short", "program", "zip", "brackets", "nested", "no tensors", "other weights"],
+)
+def test_a_file_of_something_else_is_no_damaged_model(found: bytes, what: str, tmp_path: Path) -> None:
+    """What never was a model file is called that, and the way to get one is named."""
+    path = tmp_path / "something"
+    path.write_bytes(found)
+    with pytest.raises(ModelFileError) as refused:
+        load_model(path)
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.message == f"{path}: not a model file of lsrl-stability{what}"
+    assert "lsrl compile PROGRAM -o MODEL" in (diagnostic.hint or "")
 
 
 def test_a_missing_file_is_an_error_of_the_file(tmp_path: Path) -> None:
