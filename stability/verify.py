@@ -5,6 +5,9 @@ that of :mod:`stability.forward_error`, from the weights and tokens at hand.  An
 whose outputs differ from the exact ones by more than the bound does something else than
 rounding to nearest in its format: another equation, a wrong weight, a shorter format
 inside (TF32), flushed subnormals.
+
+A model with real gates is not equal to its program, only close: it is held to the
+program's exact values, by the bound that comes with its gates (:class:`Promise`).
 """
 
 from __future__ import annotations
@@ -17,11 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpq
 
-from compiler.errors import ConfigError
+from compiler import ir
+from compiler.compiling import UNCOMPILED, build_native, compile_lowered, settle
+from compiler.config import CompileConfig
+from compiler.errors import ConfigError, TokenError
 from compiler.exact import ZERO, exact, eye
 from compiler.library import LIBRARY
+from compiler.lowering import lower
 from compiler.model import Model
-from stability.bounded import Bounded
+from compiler.real_gates import NativeGates
 from stability.engines.base import Engine
 from stability.formats import FLOATS, AnyFormat, Format, parse_format
 from stability.forward_error import forward_error
@@ -80,26 +87,62 @@ class Verification:
         return "undecided" if self.unbounded or self.reference == "uncertified" else "ok"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Promise:
+    """What a model with real gates keeps: its program's exact values, to within a bound.
+
+    Attributes:
+        program: the program itself (target ``uncompiled``).
+        gates: the format and the length of prompt that they were chosen for.
+        bounds: per output, on |engine − exact|; infinite where none is proved.
+    """
+
+    program: Model
+    gates: NativeGates
+    bounds: tuple[float, ...]
+
+
+def promise(
+    program: ir.Program, target: str, gates: NativeGates, config: CompileConfig | None = None
+) -> Promise:
+    """The promise of ``compile_program(program, target, config, native=gates)``.
+
+    Raises:
+        ConfigError: as there.
+        CompileRefusal: as there.
+    """
+    lowered = lower(program, settle(config or CompileConfig(), target))
+    return Promise(
+        program=compile_lowered(lowered, UNCOMPILED),
+        gates=gates,
+        bounds=build_native(lowered, target, gates).outputs,
+    )
+
+
 def verify(
     model: Model,
     tokens: npt.NDArray[Any],
     format: str | AnyFormat = "float32",  # noqa: A002 -- as in `run`
     *,
     engine: str | Engine = "native",
+    kept: Promise | None = None,
 ) -> Verification:
     """Run prompts through an engine and compare every output with its exact value.
 
     Args:
         model: a compiled model.
         tokens: (B, T, input_dim) with B, T ≥ 1, exact: int64, float64 or objects (rationals).
-        format: ``float16``, ``float32`` or ``float64``.
+        format: ``float16``, ``float32`` or ``float64``; with real gates, theirs.
         engine: a name, or an engine.
+        kept: of a model with real gates.
 
     Raises:
         ConfigError: a format without bounds, an engine that lacks the format or is not
-            installed, or a kind of layer that no bound is derived for.
+            installed, a kind of layer that no bound is derived for, or real gates without a
+            promise.
+        TokenError: more tokens than real gates were made for.
     """
-    return Exact(model, tokens).compare(format, engine)
+    return Exact(model, tokens, kept).compare(format, engine)
 
 
 class Exact:
@@ -108,27 +151,39 @@ class Exact:
     Args:
         model: as in :func:`verify`.
         tokens: as in :func:`verify`.
+        kept: as in :func:`verify`.
+
+    Raises:
+        ConfigError: real gates without a promise.
+        TokenError: more tokens than real gates were made for.
     """
 
-    def __init__(self, model: Model, tokens: npt.NDArray[Any]) -> None:
-        self._model, self._tokens = model, tokens
-        certified = [reference(model, prompt, vanishing=True) for prompt in tokens]
+    def __init__(self, model: Model, tokens: npt.NDArray[Any], kept: Promise | None = None) -> None:
+        self._model, self._tokens, self._kept = model, tokens, kept
+        _check_promise(model, tokens, kept)
+        truth = model if kept is None else kept.program
+        certified = [reference(truth, prompt, vanishing=True) for prompt in tokens]
         self._true = [each.outputs for each in certified]
         rungs = [each.rung for each in certified]
         self._rung = (
             "uncertified" if "uncertified" in rungs else max(rungs, key=lambda rung: (len(rung), rung))
         )
-        self._bounds: dict[str, Bounded] = {}
+        self._bounds: dict[str, npt.NDArray[np.float64]] = {}
 
     def compare(self, format: str | AnyFormat, engine: str | Engine) -> Verification:  # noqa: A002 -- as in `run`
         """As :func:`verify`."""
         fmt = parse_format(format)
         if not isinstance(fmt, Format):
             raise ConfigError.single(f"no error bound in {fmt.name}", hint="one of " + ", ".join(FLOATS))
+        if self._kept is not None and fmt != self._kept.gates.format:
+            raise ConfigError.single(
+                f"no error bound in {fmt.name}: the gates are made for {self._kept.gates.format.name}",
+                hint=f"--gate-format {fmt.name}",
+            )
         execution = execute(self._model, self._tokens, fmt, engine=engine)
         if fmt.name not in self._bounds:
-            self._bounds[fmt.name] = forward_error(self._model, self._tokens, fmt)
-        bounds = self._bounds[fmt.name].error
+            self._bounds[fmt.name] = self._bound(fmt)
+        bounds = self._bounds[fmt.name]
         differences = self._differences(execution.outputs)
         with np.errstate(divide="ignore", invalid="ignore"):
             # 0/0 is no error, and what has no bound has no share of it
@@ -149,6 +204,12 @@ class Exact:
             reference=self._rung,
         )
 
+    def _bound(self, fmt: Format) -> npt.NDArray[np.float64]:
+        if self._kept is None:
+            return forward_error(self._model, self._tokens, fmt).error
+        shape = (*self._tokens.shape[:2], len(self._kept.bounds))
+        return np.broadcast_to(np.array(self._kept.bounds), shape)
+
     def _differences(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """|engine − exact|, rounded once; infinite where the engine's output is not finite."""
         found = np.full(outputs.shape, np.inf)
@@ -156,6 +217,21 @@ class Exact:
             prompt, step, output = place
             found[place] = to_float(abs(mpq(float(outputs[place])) - self._true[prompt][step][output]))
         return found
+
+
+def _check_promise(model: Model, tokens: npt.NDArray[Any], kept: Promise | None) -> None:
+    if model.activation != "native":
+        return
+    if kept is None:
+        raise ConfigError.single(
+            f"{model.name} has real gates: it is held to its program, which is not in the model",
+            hint="name the program instead of the compiled model",
+        )
+    if tokens.shape[1] > kept.gates.length:
+        raise TokenError.single(
+            f"a prompt of {tokens.shape[1]} tokens, and gates that are made for {kept.gates.length}",
+            hint="a longer --gate-length, or none: it is then that of the prompts",
+        )
 
 
 def _places(chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:

@@ -13,6 +13,8 @@ lstm    LSTM, ``activations=["Relu", "Relu", "Relu"]``
 gru     GRU, ``activations=["Relu", "Relu"]``, ``linear_before_reset=1``
 ======= ======================================================================
 
+With real gates LSTM and GRU have no ``activations``: the defaults are sigmoid and tanh.
+
 The input ``tokens`` is (T, B, input_dim), the output ``outputs`` (T, B, output_dim);
 T and B are free.  Initial states are constants of the graph.  ONNX stacks gates in
 another order than :mod:`compiler.model`: LSTM i, o, f, g and GRU z, r, n.
@@ -29,6 +31,7 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError
 from compiler.export.dense import DenseLayer, dense_model
+from compiler.formats import BFLOAT16
 from compiler.model import Model
 
 if TYPE_CHECKING:
@@ -70,6 +73,10 @@ def to_onnx(
         ConfigError: the package onnx is missing, or an unknown ``dtype``.
         CompileRefusal: see :func:`compiler.export.dense.dense_model`.
     """
+    if dtype == BFLOAT16.name:
+        raise ConfigError.single(
+            "no ONNX export in bfloat16: RNN, LSTM and GRU have none", hint="float32, or export to PyTorch"
+        )
     dense = dense_model(model, dtype, KINDS, "ONNX export", infinities=infinities)
     graph = _Graph(np.dtype(dtype), states=states)
     graph.constant("batch_shape.ends", np.array([1], dtype=np.int64))
@@ -113,7 +120,6 @@ class _Graph:
 
     def __init__(self, dtype: np.dtype[np.floating[Any]], *, states: bool) -> None:
         self._onnx = _onnx()
-        self._dtype = dtype
         self._states = states
         self._element = self._onnx.helper.np_dtype_to_tensor_dtype(dtype)
         self._nodes: list[Any] = []
@@ -181,7 +187,9 @@ class _Graph:
         operator, order, attributes = _OPERATORS[layer.kind]
         rows = (1, len(order) * layer.size, -1)
         gates = list(order)
-        bias = np.concatenate([layer.bias[gates].reshape(-1), np.zeros(rows[1], dtype=self._dtype)])
+        own = np.zeros_like(layer.bias)
+        own[-1] = layer.bias_hn
+        bias = np.concatenate([layer.bias[gates].reshape(-1), own.reshape(-1)])
         inputs = [
             source,
             self.constant(f"{name}.weight_ih", layer.weight_ih[gates].reshape(rows)),
@@ -194,8 +202,9 @@ class _Graph:
         if layer.kind == "lstm":
             inputs.append(self._start(f"{number}.cell", layer.initial_cell))
             outputs.append(self._end(f"{number}.cell", layer.size))
-        activations = ["Relu"] * _ACTIVATIONS[layer.kind]
-        self.node(operator, inputs, outputs, hidden_size=layer.size, activations=activations, **attributes)
+        if layer.activation == "relu":
+            attributes = {**attributes, "activations": ["Relu"] * _ACTIVATIONS[layer.kind]}
+        self.node(operator, inputs, outputs, hidden_size=layer.size, **attributes)
         self._drop_axis(f"{name}.directions", name, axis=1)
 
     def _scan(self, layer: DenseLayer, number: int, source: str) -> None:

@@ -15,10 +15,17 @@ lstm         ``weight_ih`` (4H, D), ``weight_hh`` (4H, H), ``bias`` (4H), ``init
 gru          ``weight_ih`` (3H, D), ``weight_hh`` (3H, H), ``bias`` (3H), ``initial`` (H)
 conv         ``kernel`` (L, H, D + 1): per lag a matrix, whose last column reads a channel that
              is 1 from the first token on and 0 before; ``bias`` (H)
+lstm, gru    ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``: those of a stock
+with real    ``torch.nn.LSTM`` or ``torch.nn.GRU``; ``h0`` (1, 1, H) and, of an LSTM, ``c0``
+gates        likewise, which such a module takes for one sequence
 ============ =========================================================================
 
 and ``readout.weight``, ``readout.bias``.  The file's metadata (``lsrl``, JSON) say
 which layer is of which kind and what it reads.  Writing a file needs no PyTorch.
+
+A model with real gates has a second form, ``stacked``: one stock module of all L layers.
+Its tensors are ``weight_ih_lK`` … of layer K, ``h0`` and ``c0`` (L, 1, H) and the readout.
+H is the size of the largest layer (see :mod:`compiler.export.stock`).
 """
 
 from __future__ import annotations
@@ -28,11 +35,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import save
 
 from compiler.errors import ConfigError
 from compiler.export.dense import DenseLayer, DenseModel, dense_model
+from compiler.export.stock import Arrays, check_stack, stacked_arrays, stock_arrays
+from compiler.formats import BFLOAT16
 from compiler.model import Model
 
 if TYPE_CHECKING:
@@ -40,15 +48,13 @@ if TYPE_CHECKING:
 
 KINDS = ("linear", "relu", "gate", "glu", "state", "rnn", "lstm", "gru", "conv")
 
-Arrays = dict[str, npt.NDArray[Any]]
-
 
 def build_torch(model: Model, dtype: str = "float32", *, infinities: bool = False) -> CompiledModel:
     """A model as a ``torch.nn.Module``, on the CPU.
 
     Args:
         model: a compiled model; the graph of ``uncompiled`` is exported as it stands.
-        dtype: ``float32``, ``float16`` or ``float64``; weights are rounded to it once.
+        dtype: ``float16``, ``bfloat16``, ``float32`` or ``float64``; weights are rounded to it once.
         infinities: let constants that are too large for ``dtype`` become infinite.
 
     Returns:
@@ -66,22 +72,47 @@ def build_torch(model: Model, dtype: str = "float32", *, infinities: bool = Fals
     return built
 
 
-def torch_file(model: Model, dtype: str = "float32") -> bytes:
+def torch_file(model: Model, dtype: str = "float32", *, stacked: bool = False) -> bytes:
     """The content of a safetensors file of a model's weights (see the module for its names).
+
+    Args:
+        model: a compiled model.
+        dtype: as in :func:`build_torch`.
+        stacked: all layers as one stock module, for models with real gates.
 
     Raises:
         ConfigError: an unknown ``dtype``.
-        CompileRefusal: see :func:`compiler.export.dense.dense_model`.
+        CompileRefusal: see :func:`compiler.export.dense.dense_model`; or ``stacked`` for a
+            model without real gates.
     """
     dense = dense_model(model, dtype, KINDS, "PyTorch export")
-    metadata = {"format": "pt", "lsrl": json.dumps(_description(dense), ensure_ascii=False)}
-    content: bytes = save(torch_arrays(dense), metadata=metadata)
-    return content
+    if stacked:
+        check_stack(model, dtype)
+    arrays = stacked_arrays(dense) if stacked else torch_arrays(dense)
+    description = _description(dense) | ({"stacked": True} if stacked else {})
+    metadata = {"format": "pt", "lsrl": json.dumps(description, ensure_ascii=False)}
+    return _saved(arrays, metadata, dtype)
 
 
-def save_torch(model: Model, path: str | Path, dtype: str = "float32") -> None:
+def save_torch(model: Model, path: str | Path, dtype: str = "float32", *, stacked: bool = False) -> None:
     """Write a model's weights as a safetensors file (see :func:`torch_file`)."""
-    Path(path).write_bytes(torch_file(model, dtype))
+    Path(path).write_bytes(torch_file(model, dtype, stacked=stacked))
+
+
+def _saved(arrays: Arrays, metadata: dict[str, str], dtype: str) -> bytes:
+    """A safetensors file; bfloat16, which NumPy has not, goes in as the upper halves of float32."""
+    if dtype != BFLOAT16.name:
+        content: bytes = save(arrays, metadata=metadata)
+        return content
+    halves = {name: (array.view(np.uint32) >> 16).astype(np.uint16) for name, array in arrays.items()}
+    content = save(halves, metadata=metadata)
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    for name in arrays:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def torch_arrays(dense: DenseModel) -> Arrays:
@@ -94,6 +125,8 @@ def torch_arrays(dense: DenseModel) -> Arrays:
 
 
 def _layer_arrays(layer: DenseLayer) -> Arrays:
+    if layer.activation == "native":
+        return stock_arrays(layer)
     rows = len(layer.bias) * layer.size
     ih, bias = layer.weight_ih.reshape(rows, -1), layer.bias.reshape(rows)
     hh = layer.weight_hh.reshape(rows, layer.size)
@@ -125,6 +158,7 @@ def _description(dense: DenseModel) -> dict[str, Any]:
         "output_dim": model.output_dim,
         "window": model.window,
         "kinds": [layer.kind for layer in dense.layers],
+        "activations": [layer.activation for layer in dense.layers],
         "inputs": [list(layer.inputs) for layer in dense.layers],
         "readout_wires": list(model.readout_wires),
         "settings": dict(model.settings),

@@ -1,15 +1,15 @@
 """The layers of a compiled model as PyTorch modules (imported only where PyTorch is).
 
 Each takes (T, B, D) and a state, and gives (T, B, H) and the state after the last
-token; σ = ReLU everywhere.
+token; σ = ReLU.  A layer with real gates is a stock ``nn.LSTM`` or ``nn.GRU``, whose
+initial state stands in its buffers h0 and c0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -150,7 +150,40 @@ class Pointwise(nn.Module):
         return sums, state
 
 
-Layer = RnnLayer | Recurrence | Convolution | Pointwise
+Stock: TypeAlias = nn.LSTM | nn.GRU
+Layer: TypeAlias = RnnLayer | Recurrence | Convolution | Pointwise | Stock
+
+
+def stock(kind: str, arrays: Mapping[str, Tensor]) -> Stock:
+    """A stock module with its initial state, h0 and for an LSTM c0, each (1, 1, H), as buffers."""
+    weights = arrays["weight_ih_l0"]
+    width, size = weights.shape[1], arrays["weight_hh_l0"].shape[1]
+    made: Stock = (nn.LSTM if kind == "lstm" else nn.GRU)(width, size, dtype=weights.dtype)
+    for name in _starts(made):
+        made.register_buffer(name, torch.empty_like(arrays[name]))
+    return made
+
+
+def _starts(layer: Stock) -> tuple[str, ...]:
+    return ("h0", "c0") if isinstance(layer, nn.LSTM) else ("h0",)
+
+
+def _start(layer: Layer, batch: int) -> State:
+    """A layer's state before the first token; of a stock module (1, B, H) each."""
+    if isinstance(layer, nn.LSTM | nn.GRU):
+        return tuple(getattr(layer, name).expand(1, batch, -1).contiguous() for name in _starts(layer))
+    before: State = layer.start(batch)
+    return before
+
+
+def _advance(layer: Layer, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """All tokens through a layer."""
+    if isinstance(layer, nn.LSTM):
+        return cast(tuple[Tensor, State], layer(x, state))
+    if isinstance(layer, nn.GRU):
+        values, last = layer(x, state[0])
+        return values, (last,)
+    return cast(tuple[Tensor, State], layer(x, state))
 
 
 class CompiledModel(nn.Module):
@@ -197,8 +230,8 @@ class CompiledModel(nn.Module):
         wires, after = [tokens], list[State]()
         for number, (module, inputs) in enumerate(zip(self.layers, self.inputs, strict=True)):
             layer = cast(Layer, module)
-            before = layer.start(tokens.shape[1]) if states is None else states[number]
-            values, state = layer(_joined(wires, inputs), before)
+            before = _start(layer, tokens.shape[1]) if states is None else states[number]
+            values, state = _advance(layer, _joined(wires, inputs), before)
             wires.append(values)
             after.append(state)
         return wires, after
@@ -208,7 +241,9 @@ def _joined(wires: Sequence[Tensor], chosen: Sequence[int]) -> Tensor:
     return wires[chosen[0]] if len(chosen) == 1 else torch.cat([wires[wire] for wire in chosen], dim=-1)
 
 
-def _layer(kind: str, arrays: Mapping[str, Tensor]) -> Layer:
+def _layer(kind: str, activation: str, arrays: Mapping[str, Tensor]) -> Layer:
+    if activation == "native":
+        return stock(kind, arrays)
     if kind == "rnn":
         return RnnLayer(arrays)
     if kind == "conv":
@@ -219,14 +254,16 @@ def _layer(kind: str, arrays: Mapping[str, Tensor]) -> Layer:
 def build(
     description: Mapping[str, Any], dtype: str, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> CompiledModel:
-    """The module whose state dict is ``arrays``."""
-    assert all(array.dtype == np.dtype(dtype) for array in arrays.values())
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    """The module whose state dict is ``arrays``, in ``dtype``."""
+    own_type = getattr(torch, dtype)
+    tensors = {name: torch.from_numpy(array).to(own_type) for name, array in arrays.items()}
     layers = []
-    for number, kind in enumerate(description["kinds"]):
+    for number, (kind, activation) in enumerate(
+        zip(description["kinds"], description["activations"], strict=True)
+    ):
         prefix = f"layers.{number}."
         own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-        layers.append(_layer(kind, own))
+        layers.append(_layer(kind, activation, own))
     made = CompiledModel(
         layers, description["inputs"], description["readout_wires"], tensors["readout.weight"]
     )

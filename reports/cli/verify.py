@@ -16,13 +16,15 @@ from compiler.compiling import TARGET_NAMES, check_target, compile_program
 from compiler.config import CompileConfig
 from compiler.errors import ConfigError
 from compiler.model import Model
-from reports.cli import options
+from compiler.real_gates import NativeGates
+from reports.cli import native_options, options
 from reports.cli.terminal import console_of
 from reports.text import plain
 from stability.engines.registry import ENGINES
-from stability.formats import FLOATS, parse_format
+from stability.formats import SCORED, parse_format
+from stability.golden.case import window_for
 from stability.subject import subject
-from stability.verify import Exact, Verification, every_unit, model_prompts
+from stability.verify import Exact, Promise, Verification, every_unit, model_prompts, promise
 
 DEFAULT_TARGET = "lstm"
 DIFFERS, UNDECIDED = 1, 3
@@ -45,7 +47,7 @@ def verify_command(
             help=f"{' | '.join(JUDGED)} (repeatable; default: {', '.join(PACKAGES)}, where installed)",
         ),
     ] = None,
-    number_format: Annotated[str, typer.Option("--format", help=" | ".join(FLOATS))] = "float32",
+    number_format: Annotated[str, typer.Option("--format", help=" | ".join(SCORED))] = "float32",
     length: Annotated[int, typer.Option("--length", help="tokens per prompt")] = 200,
     prompts: Annotated[int, typer.Option("--prompts", help="how many prompts")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="seed of the first prompt; the next has the next")] = 0,
@@ -65,9 +67,22 @@ def verify_command(
     complement: options.ComplementOption = None,
     mu: options.Mu = None,
     lam: options.Lam = None,
+    reduce: options.Reduce = False,
+    window: Annotated[
+        int | None, typer.Option("--window", help="hawk, griffin: the longest prompt (default: --length)")
+    ] = None,
+    activation: native_options.ActivationOption = "relu",
+    gate_length: Annotated[
+        int | None, typer.Option("--gate-length", help="native: the longest prompt (default: --length)")
+    ] = None,
+    epsilon: native_options.Epsilon = None,
+    gate_gain: native_options.GateGain = None,
+    restore: native_options.Restore = None,
     as_json: options.Json = False,
 ) -> None:
     """Run random prompts through engines and compare with exact values and a derived bound.
+
+    With --activation native these are the exact values of the program and the bound of the gates.
 
     Exit status: 0 every difference is within its bound, 1 one is not, 3 none is beyond its
     bound, but not all have one (a value may overflow), 2 a mistake of yours.
@@ -75,15 +90,24 @@ def verify_command(
     fmt = parse_format(number_format)
     _check(engine, length, prompts, seed)
     settings = options.configuration(
-        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam
+        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
-    saved = options.saved_model(source, target, param, settings)
+    native = native_options.native_gates(
+        [target or DEFAULT_TARGET], activation,
+        length=length if gate_length is None and activation == "native" else gate_length,
+        number_format=fmt.name if activation == "native" else None, epsilon=epsilon, gain=gate_gain,
+        restore=restore,
+    )  # fmt: skip
+    saved = options.saved_model(source, target, param, settings, window=window)
     if saved is not None:
-        model = saved
+        model, kept = saved, None
         tokens = model_prompts(model, prompts=prompts, length=length, seed=seed)
     else:
-        model, tokens = _compiled(source, target, param, settings, [seed + k for k in range(prompts)], length)
-    exact = Exact(every_unit(model) if units else model, tokens)
+        seeds = [seed + k for k in range(prompts)]
+        model, tokens, kept = _compiled(source, target, param, settings, seeds, length, window, native)
+    if units and model.activation == "native":
+        raise ConfigError.single("--units of real gates have no exact values", hint="leave out --units")
+    exact = Exact(every_unit(model) if units else model, tokens, kept)
     found: list[Verification] = []
     skipped: dict[str, str] = {}
     for name in dict.fromkeys(engine or _installed()):
@@ -124,13 +148,17 @@ def _compiled(
     settings: CompileConfig,
     seeds: Sequence[int],
     length: int,
-) -> tuple[Model, npt.NDArray[Any]]:
+    window: int | None,
+    native: NativeGates | None,
+) -> tuple[Model, npt.NDArray[Any], Promise | None]:
     chosen = check_target(target or DEFAULT_TARGET)
     program = options.load_source(source, param)
-    model = compile_program(program, chosen, settings, check=SELF_CHECK)
+    own = window_for(chosen, length) if window is None else window
+    model = compile_program(program, chosen, settings, window=own, check=SELF_CHECK, native=native)
+    kept = promise(program, chosen, native, settings) if native else None
     parameters = {name: str(value) for name, value in program.parameters}
     what = subject(source, parameters)
-    return model, np.stack([what.prompt(seed, length) for seed in seeds])
+    return model, np.stack([what.prompt(seed, length) for seed in seeds]), kept
 
 
 def _print(

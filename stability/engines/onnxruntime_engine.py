@@ -6,6 +6,11 @@ what happens between the layers, so it can be later (or milder) than the status 
 ``native``.  What ONNX Runtime has no float64 kernel for (RNN, LSTM, GRU) is refused.
 Where it has no float16 kernel it computes in float32 between two conversions, so its
 ``float16`` rounds weights, tokens and outputs, but few of the values between.
+
+Its sigmoid and tanh are approximations.  In float32 the tanh of a small x is off by 2^-23 of
+x (less in the LSTM, more in the GRU), so a value that is neither 0 nor 1 loses or gains as
+much each time it passes a tanh.  In the LSTM, sigmoid is exactly 0 and 1 from ±18 on, tanh ±1
+from ±9 on; in the GRU a reset gate that is shut is −2^-22, and tanh reaches 1 + 2^-21.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from compiler.export.onnx import OUTPUTS_NAME, TOKENS_NAME, to_onnx
 from compiler.model import Model
 from stability.engines.base import Segment, Session
 from stability.engines.outside import Watch, float_format, turned
-from stability.formats import AnyFormat, Format
+from stability.formats import FLOATS, AnyFormat, Format
 from stability.rounding import round_array
 
 QUIET = 4
@@ -40,7 +45,7 @@ class OnnxRuntimeEngine:
 
     def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`; missing packages are a ConfigError too."""
-        known = float_format("onnxruntime", fmt)
+        known = float_format("onnxruntime", fmt, FLOATS)
         runtime = _onnxruntime()
         graph = to_onnx(model, known.name, states=True, wires=keep, infinities=True)
         options = runtime.SessionOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,18 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError
 from stability.engines.base import Status, StatusArray
-from stability.formats import FLOATS, AnyFormat, Format
+from stability.formats import AnyFormat, Format
 
 
-def float_format(engine: str, fmt: AnyFormat) -> Format:
-    """``fmt``, if NumPy has it.
+def float_format(engine: str, fmt: AnyFormat, known: Collection[str]) -> Format:
+    """``fmt``, if its name is among those that an engine knows.
 
     Raises:
-        ConfigError: the engine cannot run it.
+        ConfigError: it is not; says which are.
     """
-    if not isinstance(fmt, Format) or fmt.name not in FLOATS:
+    if not isinstance(fmt, Format) or fmt.name not in known:
         raise ConfigError.single(
-            f"engine {engine!r} cannot run {fmt.name}", hint="one of " + ", ".join(FLOATS)
+            f"engine {engine!r} cannot run {fmt.name}", hint="one of " + ", ".join(known)
         )
     return fmt
 

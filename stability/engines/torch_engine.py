@@ -5,6 +5,7 @@ what comes out: the status is set by tokens and outputs that are not finite, not
 what happens between the layers, so it can be later (or milder) than the status of
 ``native``.  The order of its sums is PyTorch's affair, and may depend on the number of
 sequences; bits are therefore not promised, but the bound of :mod:`stability.verify` is.
+Outputs in bfloat16, which NumPy has not, are float32 arrays of its values.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.errors import ConfigError
+from compiler.export.dense import DTYPES
 from compiler.export.torch import build_torch
 from compiler.model import Model
 from stability.engines.base import Segment, Session
@@ -25,7 +27,7 @@ from stability.rounding import round_array
 
 
 class TorchEngine:
-    """float16, float32 and float64 on the CPU.
+    """float16, bfloat16, float32 and float64 on the CPU.
 
     Args:
         device: where the module runs, as PyTorch names it: ``cpu``, ``cuda``, ``cuda:1``.
@@ -36,7 +38,7 @@ class TorchEngine:
 
     def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`; a missing PyTorch is a ConfigError too."""
-        known = float_format("torch", fmt)
+        known = float_format("torch", fmt, DTYPES)
         module = build_torch(model, known.name, infinities=True)
         import torch  # noqa: PLC0415 -- optional and heavy
 
@@ -64,7 +66,7 @@ class _TorchSession:
     def step(self, tokens: npt.NDArray[Any]) -> Segment:
         """See :class:`stability.engines.base.Session`."""
         torch, rounded = self._torch, round_array(tokens, self._format)
-        given = torch.from_numpy(turned(rounded)).to(self._device)
+        given = torch.from_numpy(turned(rounded)).to(self._device, getattr(torch, self._format.name))
         # cuDNN would run a float32 RNN in TF32, which has 10 bits less
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             wires, self._states = self._module.wires(given, self._states)
@@ -73,4 +75,5 @@ class _TorchSession:
         return Segment(outputs=outputs, status=self._watch.see(rounded, outputs), wires=kept)
 
     def _array(self, tensor: Any) -> npt.NDArray[Any]:
-        return np.asarray(turned(tensor.cpu().numpy()))
+        held = tensor if self._format.dtype is not None else tensor.float()
+        return np.asarray(turned(held.cpu().numpy()))
