@@ -24,7 +24,7 @@ def check_command(
         typer.Option(
             "--tokens",
             metavar="FILE.csv|FILE.npy|-",
-            help="also run this prompt and hold every value to its declared and inferred range",
+            help="also run this prompt and hold every value to its range and type, every state to its kind",
         ),
     ] = None,
     target: options.TargetOption = "lstm",
@@ -37,9 +37,9 @@ def check_command(
     lam: options.Lam = None,
     reduce: options.Reduce = False,
 ) -> None:
-    """Print static findings with their remedies; with --tokens, verify every range on a prompt.
+    """Print static findings with their remedies; with --tokens, verify ranges and types on a prompt.
 
-    Exit status: 1 where --tokens found a value outside its range, 2 a mistake of yours.
+    Exit status: 1 where --tokens found a value that is not what it was taken for, 2 a mistake of yours.
     """
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
@@ -57,4 +57,4 @@ def check_command(
         if violation is not None:
             typer.echo(f"violated: {plain(violation.diagnostic)}")
             raise typer.Exit(VIOLATED)
-        typer.echo("every value lies in its range")
+        typer.echo("every value lies in its range, every state is of its kind")

@@ -1,4 +1,4 @@
-"""``lsrl show``: the graph of a program, its ranges, and what could go wrong."""
+"""``lsrl show``: the graph of a program, its ranges and types, its states, and what could go wrong."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from compiler import ir
 from compiler.compiling import check_target, compile_lowered, settle
 from compiler.lowering import Lowered, lower
 from compiler.ranges import Range, hull
+from compiler.state_kinds import short
+from compiler.types import StateRow, Types, full_text, infer_types
 from reports.cli import options
 from reports.cli.terminal import console_of
 from reports.picture import save_picture
@@ -34,6 +36,7 @@ def show(
     complement: options.ComplementOption = None,
     mu: options.Mu = None,
     lam: options.Lam = None,
+    reduce: options.Reduce = False,
     number_format: Annotated[
         str, typer.Option("--format", help="the format whose limits are checked")
     ] = "float16",
@@ -46,17 +49,18 @@ def show(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Print a program's nodes with dims, lines and ranges, and static findings."""
+    """Print a program's nodes with dims, lines, types and ranges, its states, and static findings."""
     fmt = parse_format(number_format)
     settings = options.configuration(
-        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam
+        config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
     settings = settle(settings, check_target(target))
     if svg is not None:
         options.writable_file(svg)
     program = options.load_source(source, param)
     lowered = lower(program, settings)
-    nodes = [_node(program, lowered, index) for index in range(len(program.nodes))]
+    types = infer_types(lowered, program)
+    nodes = [_node(program, lowered, types, index) for index in range(len(program.nodes))]
     findings = [_finding(each) for each in check(program, settings, format=fmt, length=length)]
     if svg is not None:
         save_picture(program, compile_lowered(lowered, target), svg)
@@ -72,6 +76,7 @@ def show(
                 "length": length,
                 "output": program.label(program.output),
                 "nodes": nodes,
+                "states": [_state(row) for row in types.rows()],
                 "findings": findings,
             }
         )
@@ -85,15 +90,20 @@ def show(
     ):
         console.print(Text(plain(text), style=style))
     console.print(_table(nodes))
+    states = types.rows()
+    console.print(Text("\nstates" if states else "\nno states", style="bold"))
+    if states:
+        console.print(_state_table(states))
     count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "no findings"
     console.print(Text(f"\n{count} for {fmt.name} and {length:,} tokens", style="bold"))
     for each in findings:
         console.print(Text(plain(each["text"])), soft_wrap=True)
 
 
-def _node(program: ir.Program, lowered: Lowered, index: int) -> dict[str, Any]:
+def _node(program: ir.Program, lowered: Lowered, types: Types, index: int) -> dict[str, Any]:
     """What is to be known of one node of the source program."""
     node = program.nodes[index]
+    place = lowered.origin[index]
     return {
         "node": index,
         "name": program.label(index),
@@ -102,7 +112,25 @@ def _node(program: ir.Program, lowered: Lowered, index: int) -> dict[str, Any]:
         "dim": node.dim,
         "reads": list(ir.sources_of(node)),
         "line": node.span.line if node.span else None,
-        "range": _range(lowered.node_ranges(lowered.origin[index])),
+        "type": types.variables[place].text,
+        "range": _range(lowered.node_ranges(place)),
+    }
+
+
+def _state(row: StateRow) -> dict[str, Any]:
+    """What is to be known of states of one LinState that are alike."""
+    first = row.states[0]
+    return {
+        "state": row.place,
+        "line": first.span.line if first.span else None,
+        "kind": first.kind_text,
+        "count": len(row.states),
+        "components": [list(each.components) for each in row.states],
+        "increments": first.increments_text,
+        "sign": first.sign,
+        "initial": [short(value) for value in first.initial],
+        "types": [full_text(each) for each in first.types],
+        "trends": list(first.trends),
     }
 
 
@@ -133,7 +161,7 @@ def _finding(found: Finding) -> dict[str, Any]:
 
 def _table(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "line", "name", "operation", "dim", "reads", "range"):
+    for heading in ("", "line", "name", "operation", "dim", "reads", "type", "range"):
         table.add_column(
             heading, justify="right" if heading in {"", "line", "dim"} else "left", overflow="fold"
         )
@@ -148,7 +176,20 @@ def _table(nodes: list[dict[str, Any]]) -> Table:
             node["operation"],
             node["dim"],
             reads,
+            node["type"],
             node["range"],
         )
         table.add_row(*(Text(plain(each)) for each in row))
+    return table
+
+
+def _state_table(states: list[StateRow]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("line", "state", "kind", "increments", "values", "starts at"):
+        table.add_column(heading, justify="right" if heading == "line" else "left", overflow="fold")
+    for row in states:
+        first = row.states[0]
+        line = str(first.span.line) if first.span else ""
+        texts = (line, row.place, row.kind, first.increments_text, row.values, row.starts)
+        table.add_row(*(Text(plain(each)) for each in texts))
     return table

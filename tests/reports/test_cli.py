@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,7 +83,23 @@ def test_show_prints_graph_ranges_and_findings(tmp_path: Path) -> None:
     match = next(node for node in counted["nodes"] if node["name"] == "match")
     assert (match["operation"], match["dim"], match["range"]) == ("f_and", 1, "{0, 1}")
     assert [counted["nodes"][each]["name"] for each in match["reads"]] == ["same", "compare_mode"]
+    assert match["type"] == "Boolean"
     assert any(each["kind"] == "counter" and each["line"] for each in counted["findings"])
+
+
+def test_show_prints_what_states_are() -> None:
+    """Each state has its kind, line and increments, as text and as JSON."""
+    done = lsrl("show", "copy_delay")
+    assert re.search(r"6 +latest\[0:4\] +shift register of 4 +integer, 0 to 9, at", done.stdout)
+    states = json.loads(lsrl("show", "balanced", "--json").stdout)["states"]
+    assert [(each["state"], each["line"], each["kind"], each["increments"]) for each in states] == [
+        ("depth", 5, "accumulator", "integer, -1 to 1"),
+        ("steps_below", 7, "accumulator", "Boolean"),
+    ]
+    assert [(each["sign"], each["trends"]) for each in states] == [
+        ("either", ["free"]),
+        ("nonnegative", ["never falls"]),
+    ]
 
 
 def test_show_reports_all_mistakes_of_a_program(tmp_path: Path) -> None:
