@@ -9,7 +9,7 @@ float64.
 
 The values inside a model can be asked for too.  They are certified on their own: s is
 then the largest magnitude on the whole wire so far, since a unit that is 0 in truth may
-hold the rounding errors of its neighbours.
+hold the rounding errors of its neighbours.  The cells of a layer count as a wire.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from gmpy2 import mpq
 
 from compiler.model import Model
+from stability.cell_states import Cells, cell_wires
 from stability.formats import MpmathFormat
 from stability.measures import exact_value, to_float
 from stability.running import CHUNK, stream
@@ -33,6 +34,8 @@ LAST_RUNG = 960
 AGREEMENT_BITS = 100
 TOLERANCE = mpq(1, 1 << AGREEMENT_BITS)
 KEPT_VALUES = 1 << 18  # values of kept wires that one piece of a prompt holds in memory
+LEAST_EXPONENT = -(1 << 16)
+"""What is smaller than 2 to this power is 0: a shut gate is, in truth, as little as 2^-10^10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +48,8 @@ class Reference:
         scale: (T, output_dim): the largest |output| so far.
         rung: ``mpmath120`` …, the last rung, or ``uncertified``.
         wires: the wires that were asked for: their values at the steps that were asked for.
-        wires_rung: the rung at which the wires agreed too, or ``uncertified``.
+        cells: per number of an ``lstm`` layer, its cells at the same steps, if they were asked for.
+        wires_rung: the rung at which the wires and cells agreed too, or ``uncertified``.
     """
 
     outputs: list[tuple[mpq, ...]]
@@ -53,6 +57,7 @@ class Reference:
     scale: list[tuple[mpq, ...]]
     rung: str
     wires: Mapping[int, Sequence[tuple[mpq, ...]]] = field(default_factory=dict)
+    cells: Mapping[int, Sequence[tuple[mpq, ...]]] = field(default_factory=dict)
     wires_rung: str = UNCERTIFIED
 
     @property
@@ -63,7 +68,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rung:
-    """One run: all outputs, and the kept wires at the kept steps."""
+    """One run: all outputs, and the kept wires at the kept steps; wire −1 − k: the cells of layer k."""
 
     name: str
     outputs: list[tuple[mpq, ...]]
@@ -78,6 +83,7 @@ def reference(
     last_rung: int = LAST_RUNG,
     keep: Sequence[int] = (),
     steps: npt.NDArray[np.int64] | None = None,
+    cells: bool = False,
     vanishing: bool = False,
 ) -> Reference:
     """Climb the ladder for one prompt.
@@ -89,22 +95,23 @@ def reference(
         last_rung: decimal digits after which the ladder gives up.
         keep: wires (0: tokens, k + 1: layer k) whose values are wanted.
         steps: the steps, ascending, at which they are wanted; default: all.
+        cells: whether the cells of ``lstm`` layers are wanted too.
         vanishing: take as 0 what shrinks by 2^-100 from one rung to the next.  In a compiled
             model a 0 may be the sum of terms that cancel; at every precision it is the
             rounding error of that precision, and never agrees relative to itself.
     """
     wanted = np.arange(len(tokens)) if steps is None else steps
     dps = first_rung
-    before, found = _rung(model, tokens, dps, keep, wanted), None
+    before, found = _rung(model, tokens, dps, keep, wanted, cells=cells), None
     while dps < last_rung:
         dps *= 2
-        after = _rung(model, tokens, dps, keep, wanted)
+        after = _rung(model, tokens, dps, keep, wanted, cells=cells)
         true = _without_vanishing(before, after) if vanishing else after
         if found is None and _agree(before.outputs, true.outputs, _running_scale(true.outputs), vanishing):
             found = after.name
         if found is not None and all(
             _agree(before.wires[wire], true.wires[wire], _wire_scale(true.wires[wire]), vanishing)
-            for wire in keep
+            for wire in true.wires
         ):
             return _packed(true, found, after.name)
         before = after
@@ -112,27 +119,41 @@ def reference(
 
 
 def _rung(
-    model: Model, tokens: npt.NDArray[Any], dps: int, keep: Sequence[int], steps: npt.NDArray[np.int64]
+    model: Model,
+    tokens: npt.NDArray[Any],
+    dps: int,
+    keep: Sequence[int],
+    steps: npt.NDArray[np.int64],
+    *,
+    cells: bool,
 ) -> _Rung:
-    fmt = MpmathFormat(dps=dps)
-    kept = sum(model.wire_size(wire) for wire in keep)
+    fmt, follower = MpmathFormat(dps=dps), Cells(model, dps) if cells else None
+    needed = {*keep, *cell_wires(model)} if cells else set(keep)
+    kept = sum(model.wire_size(wire) for wire in needed)
     size = max(1, min(CHUNK, KEPT_VALUES // max(1, kept)))
     outputs: list[tuple[mpq, ...]] = []
     wires: dict[int, list[tuple[mpq, ...]]] = {wire: [] for wire in keep}
     pieces = (tokens[start : start + size] for start in range(0, len(tokens), size))
-    for number, piece in enumerate(stream(model, pieces, fmt, keep=keep)):
+    for number, piece in enumerate(stream(model, pieces, fmt, keep=sorted(needed))):
         outputs.extend(_exact_rows(piece.outputs))
         here = steps[(steps >= number * size) & (steps < (number + 1) * size)] - number * size
         for wire in keep:
             wires[wire].extend(_exact_rows(piece.wires[wire][here]))
+        for layer, values in follower.advance(piece.wires, here.tolist()).items() if follower else ():
+            wires.setdefault(-1 - layer, []).extend(_exact_rows(values))
     return _Rung(name=fmt.name, outputs=outputs, wires=wires)
 
 
 def _exact_rows(values: npt.NDArray[Any]) -> Iterator[tuple[mpq, ...]]:
     for row in values:
-        exact = [exact_value(value) for value in row]
+        exact = [mpq(0) if _vanishes(value) else exact_value(value) for value in row]
         assert all(value is not None for value in exact), "mpmath numbers do not overflow"
         yield tuple(value for value in exact if value is not None)
+
+
+def _vanishes(value: Any) -> bool:
+    _, mantissa, exponent, bits = value._mpf_
+    return bool(mantissa and exponent + bits < LEAST_EXPONENT)
 
 
 def _running_scale(outputs: Sequence[tuple[mpq, ...]]) -> list[tuple[mpq, ...]]:
@@ -187,6 +208,7 @@ def _packed(last: _Rung, rung: str, wires_rung: str) -> Reference:
         rounded=rounded,
         scale=_running_scale(last.outputs),
         rung=rung,
-        wires=last.wires,
+        wires={wire: values for wire, values in last.wires.items() if wire >= 0},
+        cells={-1 - wire: values for wire, values in last.wires.items() if wire < 0},
         wires_rung=wires_rung,
     )

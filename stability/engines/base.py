@@ -84,8 +84,8 @@ class WeightOverflow:
     Attributes:
         layer: the layer's index; ``None`` for the readout.
         unit: the unit it belongs to.
-        role: ``weight_ih``, ``weight_hh``, ``bias``, ``initial``, ``initial_cell``, or ``kernel``
-            for an entry of a convolution's kernels.
+        role: ``weight_ih``, ``weight_hh``, ``bias``, ``bias_hn``, ``initial``, ``initial_cell``, or
+            ``kernel`` for an entry of a convolution's kernels.
         value: the exact constant.
     """
 
@@ -121,6 +121,7 @@ def _constants(layer: Layer, window: int, fmt: Format) -> Iterator[tuple[str, in
     yield from _vector("bias", layer.bias)
     yield from _vector("initial", layer.initial)
     yield from _vector("initial_cell", layer.initial_cell)
+    yield from _vector("bias_hn", layer.bias_hn)
 
 
 def _entries(role: str, matrix: Matrix) -> Iterator[tuple[str, int, mpq]]:

@@ -2,7 +2,7 @@
 
 A value is man·2^exp with an integer ``man``.  Every dot product is exact (products,
 alignment, sum) and is rounded once, to nearest, ties to even, at the working precision;
-so is every elementwise product.  No term can be lost, however far exponents lie apart,
+so is every elementwise product, sigmoid and tanh.  No term can be lost, however far exponents lie apart,
 and there is no overflow.  Dyadic constants are exact, others are rounded once.
 
 Operations without feedback through time run over a block of columns (steps × sequences)
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from operator import add, lshift, mul, rshift, sub
+from operator import mul, rshift
 from typing import Any, assert_never
 
 import numpy as np
@@ -27,13 +27,14 @@ from mpmath.libmp import MPZ, from_man_exp
 
 from compiler.errors import ConfigError
 from compiler.model import Model
+from stability.activations import Function, activated_scaled
 from stability.engines import sums
 from stability.engines.base import Segment, Session
-from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product
+from stability.engines.mpmath_blocks import Block, aligned, joined, plus
+from stability.engines.operations import UNIT, Activation, Affine, Cell, Convolution, Operation, Product
 from stability.engines.plan import Plan, build_plan
 from stability.engines.schedule import Group
 from stability.engines.sums import (
-    MINUS_ONE,
     ONE,
     ZERO,
     Row,
@@ -62,35 +63,6 @@ class MpmathEngine:
         return _MpmathSession(build_plan(model, fmt, keep), fmt)
 
 
-@dataclass(slots=True, eq=False)
-class _Block:
-    """One register's values: ``mans[c]``·2^exp, or ·2^exps[c] where exponents are far apart.
-
-    ``bits`` bounds the length of ``mans``; 0 means that all are zero.
-    """
-
-    mans: list[mpz]
-    exp: int
-    bits: int
-    exps: list[int] | None = None
-
-    def each(self) -> list[int]:
-        return [self.exp] * len(self.mans) if self.exps is None else self.exps
-
-
-def _joined(mans: list[mpz], exps: list[int]) -> _Block:
-    """A block of values with their own exponents, given a common one if that is affordable."""
-    present = [exp for man, exp in zip(mans, exps, strict=True) if man]
-    if not present:
-        return _Block([ZERO] * len(mans), 0, 0)
-    low, high = min(present), max(present)
-    if high - low > sums.FARTHEST:
-        return _Block(mans, 0, -1, exps)
-    if high > low:
-        mans = [man << exp - low if man else man for man, exp in zip(mans, exps, strict=True)]
-    return _Block(mans, low, max(man.bit_length() for man in mans))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sum:
     """An affine operation with scaled constants: (register, man, exp, delayed) per term."""
@@ -98,7 +70,7 @@ class _Sum:
     out: int
     bias: Scaled
     terms: tuple[tuple[int, mpz, int, bool], ...]
-    relu: bool
+    activation: Activation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,8 +111,8 @@ class _MpmathSession:
         self._context = MPContext()
         self._context.dps = fmt.dps
         self._groups = [(group, [self._prepare(op) for op in group.operations]) for group in plan.groups]
-        self._carry: dict[int, _Block] = {}
-        self._blocks: dict[int, _Block] = {}
+        self._carry: dict[int, Block] = {}
+        self._blocks: dict[int, Block] = {}
         self._width = 0
         self._seen = 0
         self._past: dict[int, Values] = {}  # what convolutions have seen, from the first token on
@@ -159,7 +131,7 @@ class _MpmathSession:
             (term.register, *constant(term.weight, self._precision), term.delayed) for term in operation.terms
         )
         bias = constant(operation.bias, self._precision)
-        return _Sum(operation.out, bias, terms, operation.relu)
+        return _Sum(operation.out, bias, terms, operation.activation)
 
     def step(self, tokens: npt.NDArray[Any]) -> Segment:
         batch, steps = tokens.shape[:2]
@@ -167,7 +139,7 @@ class _MpmathSession:
             self._width = batch
             for register, value in self._plan.initial.items():
                 man, exp = constant(value, self._precision)
-                self._carry[register] = _Block([man] * batch, exp, man.bit_length())
+                self._carry[register] = Block([man] * batch, exp, man.bit_length())
         wanted = {-1: self._plan.outputs, **self._plan.wires}
         taken = {key: np.empty((batch, steps, len(rows)), dtype=object) for key, rows in wanted.items()}
         block = max(1, COLUMNS // batch)
@@ -194,18 +166,18 @@ class _MpmathSession:
         columns = tokens.transpose(2, 1, 0).reshape(tokens.shape[2], -1)
         for register, column in zip(self._plan.tokens, columns, strict=True):
             pairs = [scaled(mpq(value), self._precision) for value in column.tolist()]
-            blocks[register] = _joined([man for man, _ in pairs], [exp for _, exp in pairs])
+            blocks[register] = joined([man for man, _ in pairs], [exp for _, exp in pairs])
         for group, operations in self._groups:
             self._run(group, operations, columns.shape[1])
         self._seen += columns.shape[1]
         for register in self._carry:
             self._carry[register] = self._last_step(blocks[register])
 
-    def _last_step(self, block: _Block) -> _Block:
+    def _last_step(self, block: Block) -> Block:
         width = self._width
         exps = None if block.exps is None else block.exps[-width:]
         mans = block.mans[-width:]
-        return _joined(mans, exps) if exps else _Block(mans, block.exp, block.bits)
+        return joined(mans, exps) if exps else Block(mans, block.exp, block.bits)
 
     def _run(self, group: Group[Operation], operations: list[_Prepared], count: int) -> None:
         if group.sequential:
@@ -228,17 +200,17 @@ class _MpmathSession:
             else:
                 self._blocks[operation.out] = block
 
-    def _before(self, register: int) -> _Block:
+    def _before(self, register: int) -> Block:
         """A register's block one step earlier."""
         carry, block = self._carry[register], self._blocks[register]
         if carry.exps is None and block.exps is None and carry.exp == block.exp:
             mans = carry.mans + block.mans[: -self._width]
-            return _Block(mans, carry.exp, max(carry.bits, block.bits))
-        return _joined(carry.mans + block.mans[: -self._width], carry.each() + block.each()[: -self._width])
+            return Block(mans, carry.exp, max(carry.bits, block.bits))
+        return joined(carry.mans + block.mans[: -self._width], carry.each() + block.each()[: -self._width])
 
-    def _sum(self, operation: _Sum, count: int) -> _Block | None:
+    def _sum(self, operation: _Sum, count: int) -> Block | None:
         """A dot product over the block; ``None`` if exponents are too far apart."""
-        sources: list[tuple[_Block, mpz, int]] = []
+        sources: list[tuple[Block, mpz, int]] = []
         for register, man, exp, delayed in operation.terms:
             block = self._before(register) if delayed else self._blocks[register]
             if block.exps is not None:
@@ -248,7 +220,7 @@ class _MpmathSession:
         bias, bias_exp = operation.bias
         exps = [exp for _, _, exp in sources] + ([bias_exp] if bias else [])
         if not exps:
-            return _Block([ZERO] * count, 0, 0)
+            return self._activated(Block([ZERO] * count, 0, 0), operation.activation)
         low = min(exps)
         if max(exps) - low > sums.FARTHEST:
             return None
@@ -257,25 +229,27 @@ class _MpmathSession:
         for block, man, exp in sources:
             factor = man << exp - low
             bits = max(bits, block.bits + factor.bit_length() - (abs(factor) == 1)) + 1
-            total = _plus(total, block.mans, factor)
+            total = plus(total, block.mans, factor)
         assert total is not None
-        mans = [man if man > 0 else ZERO for man in total] if operation.relu else list(total)
-        return self._round(mans, low, bits)
+        relu = operation.activation == "relu"
+        mans = [man if man > 0 else ZERO for man in total] if relu else list(total)
+        return self._activated(self._round(mans, low, bits), operation.activation)
 
-    def _product(self, operation: Product) -> _Block | None:
+    def _product(self, operation: Product) -> Block | None:
         left, right = self._blocks[operation.left], self._blocks[operation.right]
         if operation.delayed:
             right = self._before(operation.right)
         if left.exps is not None or right.exps is not None:
             return None
         if not left.bits or not right.bits:
-            return _Block([ZERO] * len(left.mans), 0, 0)
+            return self._activated(Block([ZERO] * len(left.mans), 0, 0), operation.activation)
         mans = list(map(mul, left.mans, right.mans))
-        if operation.relu:
+        if operation.activation == "relu":
             mans = [max(man, ZERO) for man in mans]
-        return self._round(mans, left.exp + right.exp, left.bits + right.bits)
+        block = self._round(mans, left.exp + right.exp, left.bits + right.bits)
+        return self._activated(block, operation.activation)
 
-    def _convolution(self, operation: _Filter, count: int) -> _Block:
+    def _convolution(self, operation: _Filter, count: int) -> Block:
         """A convolution over the block, column by column: exact sums, each rounded once."""
         width = self._width
         end = self._seen + count
@@ -284,12 +258,12 @@ class _MpmathSession:
             block = self._blocks[register]
             mans[self._seen :], exps[self._seen :] = block.mans, block.each()
         past = self._past | {UNIT: ([ONE] * end, [0] * end)}
-        sources = [_aligned(weights, past[register]) for register, weights in operation.weights(end // width)]
+        sources = [aligned(weights, past[register]) for register, weights in operation.weights(end // width)]
         values = [
             sums.short(*self._filtered(operation.bias, sources, column), self._precision)
             for column in range(self._seen, end)
         ]
-        return _joined([man for man, _ in values], [exp for _, exp in values])
+        return joined([man for man, _ in values], [exp for _, exp in values])
 
     def _filtered(self, bias: Scaled, sources: list[tuple[Values, Values]], column: int) -> Scaled:
         """The sum of one column: every lag of every source."""
@@ -304,13 +278,13 @@ class _MpmathSession:
                 terms += [(man * weight, exp + own) for man, exp, weight, own in pairs]
         return sums.far_sum(terms, self._precision, sums.FARTHEST)
 
-    def _round(self, mans: list[mpz], exp: int, bits: int) -> _Block:
+    def _round(self, mans: list[mpz], exp: int, bits: int) -> Block:
         """Round each value to the working precision, if the bound says that it may need it."""
         if not any(mans):
-            return _Block(mans, 0, 0)
+            return Block(mans, 0, 0)
         precision = self._precision
         if bits <= precision:
-            return _Block(mans, exp, bits)
+            return Block(mans, exp, bits)
         lengths = [man.bit_length() for man in mans]
         longest = max(lengths)
         if longest > precision:
@@ -324,7 +298,16 @@ class _MpmathSession:
         spare = together.bit_scan1() or 0
         if spare:
             mans = list(map(rshift, mans, repeat(spare)))
-        return _Block(mans, exp + spare, longest + 1 - spare)
+        return Block(mans, exp + spare, longest + 1 - spare)
+
+    def _activated(self, block: Block, activation: Activation) -> Block:
+        """A block after its sigmoid or tanh, if that is its activation; equal values are computed once."""
+        function = _smooth(activation)
+        if function is None:
+            return block
+        pairs = list(zip(block.mans, block.each(), strict=True))
+        known = {pair: activated_scaled(function, pair, self._precision) for pair in set(pairs)}
+        return joined([known[pair][0] for pair in pairs], [known[pair][1] for pair in pairs])
 
     def _column_by_column(self, operations: list[_Prepared], count: int) -> None:
         """Operations that feed back through time, or whose exponents are far apart."""
@@ -334,14 +317,19 @@ class _MpmathSession:
             carry = self._carry.get(operation.out)
             start: Values = ([ZERO] * width, [0] * width)
             made[operation.out] = start if carry is None else (list(carry.mans), list(carry.each()))
-        rows = [(*made[operation.out], self._bound(operation, made)) for operation in operations]
+        rows = [
+            (*made[operation.out], self._bound(operation, made), _smooth(_activation(operation)))
+            for operation in operations
+        ]
         for c in range(count):
-            for mans, exps, row in rows:
+            for mans, exps, row, function in rows:
                 man, exp = dot(row, c, precision)
+                if function is not None:
+                    man, exp = activated_scaled(function, (man, exp), precision)
                 mans.append(man)
                 exps.append(exp)
         for register, (mans, exps) in made.items():
-            self._blocks[register] = _joined(mans[width:], exps[width:])
+            self._blocks[register] = joined(mans[width:], exps[width:])
 
     def _bound(self, operation: _Prepared, made: dict[int, Values]) -> Row:
         """An operation with the lists that it reads, and where column 0 begins in them."""
@@ -365,10 +353,11 @@ class _MpmathSession:
                     (man, exp, *(before(register) if delayed else now(register)))
                     for register, man, exp, delayed in operation.terms
                 ]
-                return Row(operation.bias, terms, [], operation.relu)
+                return Row(operation.bias, terms, [], operation.activation == "relu")
             case Product():
                 right = (before if operation.delayed else now)(operation.right)
-                return Row((ZERO, 0), [], [(*now(operation.left), *right)], relu=operation.relu)
+                relu = operation.activation == "relu"
+                return Row((ZERO, 0), [], [(*now(operation.left), *right)], relu=relu)
             case Cell():
                 kept = (*now(operation.forget), *before(operation.out))
                 new = (*now(operation.entry), *now(operation.candidate))
@@ -379,23 +368,10 @@ class _MpmathSession:
                 assert_never(operation)
 
 
-def _aligned(weights: Values, past: Values) -> tuple[Values, Values]:
-    """Both with one exponent each, which is then the only one listed, if that is affordable."""
-    blocks = [_joined(*values) for values in (weights, past)]
-    if any(block.exps is not None for block in blocks):
-        return weights, past
-    (own, own_exp), (seen, seen_exp) = ((block.mans, block.exp) for block in blocks)
-    return (own, [own_exp]), (seen, [seen_exp])
+def _activation(operation: _Prepared) -> Activation:
+    return operation.activation if isinstance(operation, _Sum | Product) else "none"
 
 
-def _plus(total: Iterator[mpz] | None, values: list[mpz], factor: mpz) -> Iterator[mpz]:
-    """The sum total + factor · values, element by element and lazily."""
-    if factor == ONE:
-        return iter(values) if total is None else map(add, total, values)
-    if factor == MINUS_ONE and total is not None:
-        return map(sub, total, values)
-    power = factor.bit_length() - 1
-    scaled_values = (
-        map(lshift, values, repeat(power)) if factor == ONE << power else map(mul, values, repeat(factor))
-    )
-    return scaled_values if total is None else map(add, total, scaled_values)
+def _smooth(activation: Activation) -> Function | None:
+    """The function that is computed after rounding; a ReLU is taken before."""
+    return activation if activation == "sigmoid" or activation == "tanh" else None  # noqa: PLR1714 -- narrows

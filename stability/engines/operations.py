@@ -7,9 +7,11 @@ from registers of the same step and, where it says ``delayed``, of the step befo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from gmpy2 import mpq
+
+Activation = Literal["none", "relu", "sigmoid", "tanh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +25,18 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affine:
-    """out = bias + Σ terms, in their order; then ReLU if ``relu``; nan for ever if ``sticky``."""
+    """out = activation(bias + Σ terms), in their order; nan for ever if ``sticky``."""
 
     out: int
     bias: mpq
     terms: tuple[Term, ...]
-    relu: bool = False
+    activation: Activation = "none"
     sticky: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """out = left · right, then ReLU if ``relu``.
+    """out = activation(left · right).
 
     ``delayed``: the value that ``right`` had one step before; ``sticky``: nan for ever
     after a non-finite value.
@@ -44,7 +46,7 @@ class Product:
     left: int
     right: int
     delayed: bool = False
-    relu: bool = False
+    activation: Activation = "none"
     sticky: bool = False
 
 
@@ -94,22 +96,17 @@ UNIT = -1
 Operation = Affine | Product | Cell | Convolution
 
 
-def sources(operation: Operation) -> tuple[int, ...]:
-    """The registers that an operation reads, its own earlier value in a cell apart."""
+def reads(operation: Operation) -> tuple[tuple[int, int], ...]:
+    """The registers an operation reads, each with how many steps back; a convolution's past apart."""
     match operation:
         case Affine():
-            return tuple(term.register for term in operation.terms)
+            return tuple((term.register, int(term.delayed)) for term in operation.terms)
         case Product():
-            return (operation.left, operation.right)
+            return ((operation.left, 0), (operation.right, int(operation.delayed)))
         case Cell():
-            return (operation.forget, operation.entry, operation.candidate)
+            now = (operation.forget, operation.entry, operation.candidate)
+            return (*((register, 0) for register in now), (operation.out, 1))
         case Convolution():
-            return operation.registers
+            return tuple((register, 0) for register in operation.registers)
         case _:
             assert_never(operation)
-
-
-def reads(operation: Operation) -> tuple[tuple[int, ...], bool]:
-    """The registers an operation reads, and whether it reads its own earlier value."""
-    registers = sources(operation)
-    return registers, isinstance(operation, Cell) or operation.out in registers

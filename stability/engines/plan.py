@@ -3,10 +3,12 @@
 Three things are saved against the literal equations, each without changing a bit,
 non-finite values and the status included:
 
-- a gate without entries is a constant: an ``lstm`` unit with f ≡ 0, i ≡ 1, g ≡ 1 is σ(o);
-  with f ≡ 0, o ≡ 1 it is σ(i)·σ(g); a ``gru`` unit with z ≡ 0 is σ(n), and r ≡ 1 leaves
-  the pre-activation of n alone; a product with the constant 1 is its other factor.
-  Where the literal cell would stay nan after an overflow (0·∞), the operation is ``sticky``;
+- a gate without entries is a constant, and so is its activation: an ``lstm`` unit with
+  f ≡ 0, i ≡ 1, g ≡ 1 is σ(o); with f ≡ 0, o ≡ 1 it is σ(i)·σ(g); with f ≡ 1 and i·g ≡ 0 its cell
+  is a constant; a ``gru`` unit with z ≡ 0 is σ(n), and r ≡ 1 leaves the pre-activation of n
+  alone; a product with the constant 1 is its other factor.  A sigmoid is 0 or 1 if it is after
+  rounding to the format.  Where the literal cell would stay nan (0·∞, 0·nan), the operation is
+  ``sticky``;
 - a unit that copies one register unchanged is that register.  An accumulator that starts
   at +0 never ends at −0, so the copy of an accumulator is exact, and so is the ReLU of a
   register that is never negative.  A sticky copy is its source only if that is sticky too;
@@ -18,13 +20,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from gmpy2 import mpq
 
 from compiler.exact import ONE, ZERO
 from compiler.model import GATES, MAX_WINDOW, TOKENS, Layer, Model
+from stability.activations import activated_constant
 from stability.engines.convolution import LagKernel, lag_kernels
-from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product, Term, reads
+from stability.engines.operations import (
+    UNIT,
+    Activation,
+    Affine,
+    Cell,
+    Convolution,
+    Operation,
+    Product,
+    Term,
+    reads,
+)
 from stability.engines.schedule import Group, schedule
 from stability.formats import AnyFormat, Format
 from stability.rounding import round_rational
@@ -41,6 +55,8 @@ class Plan:
         outputs: the registers of the outputs.
         wires: the registers of the wires that are kept.
         initial: registers that live from step to step, with their value before the first.
+        never_negative: registers whose values, ``initial`` apart, are ≥ +0 or nan.
+        signed_zero: registers that can hold −0.
     """
 
     registers: int
@@ -49,6 +65,8 @@ class Plan:
     outputs: tuple[int, ...]
     wires: Mapping[int, tuple[int, ...]]
     initial: Mapping[int, mpq]
+    never_negative: frozenset[int]
+    signed_zero: frozenset[int]
 
 
 def build_plan(model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Plan:
@@ -73,7 +91,13 @@ def build_plan(model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Plan:
         outputs=tuple(builder.outputs),
         wires={wire: builder.wires[wire] for wire in keep},
         initial=builder.initial,
+        never_negative=_those(builder.never_negative),
+        signed_zero=_those(builder.signed_zero),
     )
+
+
+def _those(flags: Sequence[bool]) -> frozenset[int]:
+    return frozenset(register for register, flag in enumerate(flags) if flag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +125,8 @@ class _Builder:
     signed_zero: list[bool] = field(default_factory=list)  # −0 can occur
     sticky: set[int] = field(default_factory=set)
     switches: dict[_Row, int] = field(default_factory=dict)  # gates of the layer at hand
+    gate: Activation = "relu"  # and its activations: of gates
+    squash: Activation = "relu"  # of candidates and cells
 
     def register(self) -> int:
         self.never_negative.append(False)
@@ -113,11 +139,13 @@ class _Builder:
 
     def output(self, terms: tuple[Term, ...], bias: mpq) -> None:
         row = _Row(bias=bias, terms=terms)
-        self.outputs.append(self._factor(row, relu=False))
+        self.outputs.append(self._factor(row, "none"))
 
     def add(self, layer: Layer) -> None:
         self.operations.append([])
         self.switches.clear()
+        native = layer.activation == "native"
+        self.gate, self.squash = ("sigmoid", "tanh") if native else ("relu", "relu")
         sources = self.gather(layer.inputs)
         if layer.kind == "conv":
             kernels = lag_kernels(layer, self.window, self.fmt)
@@ -151,27 +179,28 @@ class _Builder:
         before = layer.initial[unit] if layer.initial else ZERO
         match layer.kind:
             case "linear" | "state":
-                return self._factor(gates[0], relu=False, out=out)
+                return self._factor(gates[0], "none", out=out)
             case "relu" | "rnn":
-                return self._factor(gates[0], relu=True, out=out)
+                return self._factor(gates[0], "relu", out=out)
             case "gate" | "glu":
                 return self._gate(gates, out, relu=layer.kind == "glu")
             case "lstm":
                 cell = layer.initial_cell[unit] if layer.initial_cell else ZERO
                 return self._lstm(gates, cell, before, out)
             case "gru":
-                return self._gru(gates, before, out)
+                return self._gru(gates, layer.bias_hn[unit] if layer.bias_hn else ZERO, before, out)
             case _:
                 raise AssertionError(f"{layer.kind} layers have no units of this form")
 
     def _gate(self, gates: Sequence[_Row], out: int | None, *, relu: bool) -> int:
         """The product of two factors, the second one after a ReLU if ``relu``."""
         first, second = gates
+        activation: Activation = "relu" if relu else "none"
         if second.constant(ONE):
-            return self._factor(first, relu=False, out=out)
+            return self._factor(first, "none", out=out)
         if first.constant(ONE):
-            return self._factor(second, relu=relu, out=out)
-        return self._product(self._factor(first, relu=False), self._factor(second, relu=relu), out=out)
+            return self._factor(second, activation, out=out)
+        return self._product(self._factor(first, "none"), self._factor(second, activation), out=out)
 
     def _convolution(self, kernel: LagKernel, start: mpq, sources: Sequence[int]) -> int:
         registers = (*sources, UNIT)
@@ -180,27 +209,33 @@ class _Builder:
             for row in kernel.lags
         )
         if not lags:
-            return self._factor(_Row(bias=start, terms=()), relu=False)
+            return self._factor(_Row(bias=start, terms=()), "none")
         if len(lags) == 1 and not kernel.period and all(term.register != UNIT for term in lags[0]):
-            return self._factor(_Row(bias=start, terms=lags[0]), relu=False)
+            return self._factor(_Row(bias=start, terms=lags[0]), "none")
         register = self.register()
         self._emit(Convolution(out=register, bias=start, lags=lags, period=kernel.period))
         return register
 
-    def _factor(self, row: _Row, *, relu: bool, out: int | None = None, sticky: bool = False) -> int:
-        """A register that holds one pre-activation (after its ReLU)."""
-        if out is None and row.bias == 0 and len(row.terms) == 1:
+    def _factor(
+        self, row: _Row, activation: Activation, *, out: int | None = None, sticky: bool = False
+    ) -> int:
+        """A register that holds one pre-activation after its activation."""
+        if activation in {"sigmoid", "tanh"}:
+            value = self._value(row, activation)
+            if value is not None:
+                row, activation = _Row(bias=value, terms=()), "none"
+        elif out is None and row.bias == 0 and len(row.terms) == 1:
             term = row.terms[0]
-            copied = self.never_negative[term.register] if relu else True
+            copied = self.never_negative[term.register] if activation == "relu" else True
             copied = copied and (term.register in self.sticky or not sticky)
             if term.weight == 1 and not term.delayed and copied and not self.signed_zero[term.register]:
                 return term.register
         register = self.register() if out is None else out
-        self.never_negative[register] = relu or (
+        self.never_negative[register] = activation in {"relu", "sigmoid"} or (
             row.bias >= 0
             and all(t.weight > 0 and not t.delayed and self.never_negative[t.register] for t in row.terms)
         )
-        self._emit(Affine(out=register, bias=row.bias, terms=row.terms, relu=relu, sticky=sticky))
+        self._emit(Affine(out=register, bias=row.bias, terms=row.terms, activation=activation, sticky=sticky))
         return register
 
     def _product(
@@ -210,14 +245,18 @@ class _Builder:
         *,
         delayed: bool = False,
         out: int | None = None,
-        relu: bool = False,
+        activation: Activation = "none",
         sticky: bool = False,
     ) -> int:
         register = self.register() if out is None else out
         unsigned = self.never_negative[left] and self.never_negative[right] and not delayed
-        self.never_negative[register] = relu or unsigned
-        self.signed_zero[register] = not self.never_negative[register]
-        self._emit(Product(out=register, left=left, right=right, delayed=delayed, relu=relu, sticky=sticky))
+        self.never_negative[register] = activation in {"relu", "sigmoid"} or unsigned
+        self.signed_zero[register] = activation == "none" and not unsigned
+        self._emit(
+            Product(
+                out=register, left=left, right=right, delayed=delayed, activation=activation, sticky=sticky
+            )
+        )
         return register
 
     def _emit(self, operation: Operation) -> None:
@@ -226,71 +265,95 @@ class _Builder:
             self.sticky.add(operation.out)
             self.initial.setdefault(operation.out, ZERO)
 
-    def _memoryless(self, gates: Sequence[_Row], out: int | None) -> int:
-        """An ``lstm`` unit whose forget gate is zero: c = σ(i)·σ(g), h = σ(o)·c."""
-        entry, _, candidate, output = gates
-        factors = [gate for gate in (entry, candidate) if not gate.constant(ONE)]
-        if not factors:
-            return self._factor(output, relu=True, out=out)
-        plain = output.constant(ONE)
-        target = out if plain else None
-        if len(factors) == 1:
-            memory = self._factor(factors[0], relu=True, out=target, sticky=True)
-        else:
-            left, right = (self._factor(gate, relu=True) for gate in factors)
-            memory = self._product(left, right, out=target, sticky=True)
-        if plain:
-            return memory
-        return self._product(self._factor(output, relu=True), memory, out=out)
-
     def _lstm(self, gates: Sequence[_Row], cell: mpq, before: mpq, out: int | None) -> int:
-        if self._vanishes(gates[1]) and self._finite(cell) and self._finite(before):
-            return self._memoryless(gates, out)
-        entry, forget, candidate, output = (self._factor(gate, relu=True) for gate in gates)
+        entry, forget, candidate, output = gates
+        kept, added = self._value(forget, self.gate), self._value(entry, self.gate)
+        if self._finite(cell) and self._finite(before):
+            if kept == ZERO:
+                return self._memoryless(entry, candidate, output, out)
+            new = self._value(candidate, self.squash)
+            if kept == ONE and ZERO in (added, new) and added is not None and new is not None:
+                return self._exposed(output, _Row(bias=cell, terms=()), out)
         memory = self.register()
         self.initial[memory] = cell
         self.signed_zero[memory] = True
-        self._emit(Cell(out=memory, forget=forget, entry=entry, candidate=candidate))
-        exposed = self._factor(_Row(bias=ZERO, terms=(Term(register=memory, weight=ONE),)), relu=True)
-        return self._product(output, exposed, out=out)
+        registers = [self._factor(row, self.gate) for row in (entry, forget)]
+        registers.append(self._factor(candidate, self.squash))
+        self._emit(Cell(out=memory, forget=registers[1], entry=registers[0], candidate=registers[2]))
+        return self._exposed(output, _copy(memory), out)
 
-    def _gru(self, gates: Sequence[_Row], before: mpq, out: int | None) -> int:
+    def _exposed(self, output: _Row, memory: _Row, out: int | None) -> int:
+        """H = σ(o)·τ(c) of an ``lstm`` unit."""
+        if self._value(output, self.gate) == ONE:
+            return self._factor(memory, self.squash, out=out)
+        if self._value(memory, self.squash) == ONE:
+            return self._factor(output, self.gate, out=out)
+        switch = self._factor(output, self.gate)
+        return self._product(switch, self._factor(memory, self.squash), out=out)
+
+    def _memoryless(self, entry: _Row, candidate: _Row, output: _Row, out: int | None) -> int:
+        """An ``lstm`` unit whose forget gate is zero: c = σ(i)·τ(g), h = σ(o)·τ(c)."""
+        plain = self._value(output, self.gate) == ONE
+        exposed = self._fresh(entry, candidate, out if plain else None)
+        if exposed is None:
+            return self._factor(output, self.gate, out=out)
+        return exposed if plain else self._product(self._factor(output, self.gate), exposed, out=out)
+
+    def _fresh(self, entry: _Row, candidate: _Row, out: int | None) -> int | None:
+        """τ(σ(i)·τ(g)); ``None`` if that is 1."""
+        gates = [(entry, self.gate), (candidate, self.squash)]
+        factors = [(row, function) for row, function in gates if self._value(row, function) != ONE]
+        again = self.squash != "relu"  # the ReLU of what is never negative is itself
+        if not factors:
+            one = _Row(bias=ONE, terms=())
+            return None if self._value(one, self.squash) == ONE else self._factor(one, self.squash, out=out)
+        if len(factors) == 1:
+            (row, function) = factors[0]
+            memory = self._factor(row, function, out=None if again else out, sticky=True)
+            return self._factor(_copy(memory), self.squash, out=out) if again else memory
+        left, right = (self._factor(row, function) for row, function in factors)
+        return self._product(left, right, out=out, activation=self.squash if again else "none", sticky=True)
+
+    def _gru(self, gates: Sequence[_Row], own_bias: mpq, before: mpq, out: int | None) -> int:
         reset, update, new = gates
-        if self._vanishes(update) and self._finite(before):
-            return self._candidate(reset, new, out=out, sticky=True)
-        own = any(term.delayed for term in new.terms)
-        strict = reset == update and not own  # r·0 is nan where r, which is z, is not finite
+        own = _Row(bias=own_bias, terms=tuple(term for term in new.terms if term.delayed))
+        entry = _Row(bias=new.bias, terms=tuple(term for term in new.terms if not term.delayed))
+        if self._value(update, self.gate) == ZERO and self._finite(before):
+            return self._candidate(reset, own, entry, out=out, sticky=True)
+        same = reset == update and own.constant(ZERO)  # r·0 is nan where r, which is z, is not finite
         kept = self._switch(update)
-        taken = self._factor(_Row(bias=ONE, terms=(Term(register=kept, weight=-ONE),)), relu=False)
-        candidate = self._candidate(_Row(bias=ONE, terms=()) if strict else reset, new)
+        taken = self._factor(_Row(bias=ONE, terms=(Term(register=kept, weight=-ONE),)), "none")
+        candidate = self._candidate(_Row(bias=ONE, terms=()) if same else reset, own, entry)
         register = self.register() if out is None else out
         self.initial[register], self.signed_zero[register] = before, True
+        strict = same and self.gate == "relu"  # a sigmoid is finite or nan, and nan spreads by itself
         self._emit(Cell(out=register, forget=kept, entry=taken, candidate=candidate, strict=strict))
         return register
 
     def _switch(self, gate: _Row) -> int:
-        """A gate after its ReLU; gates that are the same are computed once."""
+        """A gate after its activation; gates that are the same are computed once."""
         if gate not in self.switches:
-            self.switches[gate] = self._factor(gate, relu=True)
+            self.switches[gate] = self._factor(gate, self.gate)
         return self.switches[gate]
 
-    def _candidate(self, reset: _Row, new: _Row, *, out: int | None = None, sticky: bool = False) -> int:
-        """σ((bias + W x) + r·(0 + U h')) of a ``gru`` unit."""
-        own = _Row(bias=ZERO, terms=tuple(term for term in new.terms if term.delayed))
-        entry = _Row(bias=new.bias, terms=tuple(term for term in new.terms if not term.delayed))
-        vacant = not entry.terms and entry.bias == 0
-        if not own.terms and not reset.terms and self._finite(reset.bias):
-            return self._factor(entry, relu=True, out=out, sticky=sticky)
-        if reset.constant(ONE):
+    def _candidate(
+        self, reset: _Row, own: _Row, entry: _Row, *, out: int | None = None, sticky: bool = False
+    ) -> int:
+        """τ((bias + W x) + σ(r)·(bias_hn + U h')) of a ``gru`` unit."""
+        share = self._value(reset, self.gate)
+        vacant = entry.constant(ZERO)
+        if own.constant(ZERO) and share is not None:
+            return self._factor(entry, self.squash, out=out, sticky=sticky)
+        if share == ONE:
             row = own if vacant else self._joined(own, entry)
-            return self._factor(row, relu=True, out=out, sticky=sticky)
+            return self._factor(row, self.squash, out=out, sticky=sticky)
         switch = self._switch(reset)
-        plain = len(own.terms) == 1 and own.terms[0].weight == 1
-        right = own.terms[0].register if plain else self._factor(own, relu=False)
+        plain = own.bias == 0 and len(own.terms) == 1 and own.terms[0].weight == 1
+        right = own.terms[0].register if plain else self._factor(own, "none")
         if vacant:
-            return self._product(switch, right, delayed=plain, out=out, relu=True, sticky=sticky)
+            return self._product(switch, right, delayed=plain, out=out, activation=self.squash, sticky=sticky)
         term = Term(register=self._product(switch, right, delayed=plain), weight=ONE)
-        return self._factor(replace(entry, terms=(*entry.terms, term)), relu=True, out=out, sticky=sticky)
+        return self._factor(replace(entry, terms=(*entry.terms, term)), self.squash, out=out, sticky=sticky)
 
     def _joined(self, own: _Row, entry: _Row) -> _Row:
         """The sum of both, as one accumulator where that rounds alike: addition commutes.
@@ -298,16 +361,31 @@ class _Builder:
         What comes before the feedback is then out of the loop over time.
         """
         if isinstance(self.fmt, Format):
-            before = Term(register=self._factor(entry, relu=False), weight=ONE)
+            before = Term(register=self._factor(entry, "none"), weight=ONE)
             return replace(own, terms=(*own.terms, before))
-        fed = Term(register=self._factor(own, relu=False), weight=ONE)
+        fed = Term(register=self._factor(own, "none"), weight=ONE)
         return replace(entry, terms=(*entry.terms, fed))
 
-    def _vanishes(self, gate: _Row) -> bool:
-        return not gate.terms and gate.bias <= 0 and self._finite(gate.bias)
+    def _value(self, row: _Row, activation: Activation) -> mpq | None:
+        """What a row without terms is after its activation; ``None`` for others, or if not finite."""
+        if row.terms or not self._finite(row.bias):
+            return None
+        match activation:
+            case "none":
+                return row.bias
+            case "relu":
+                return max(row.bias, ZERO)
+            case "sigmoid" | "tanh":
+                return activated_constant(activation, row.bias, self.fmt)
+            case _:
+                assert_never(activation)
 
     def _finite(self, value: mpq) -> bool:
         return not isinstance(self.fmt, Format) or abs(round_rational(value, self.fmt)) != float("inf")
+
+
+def _copy(register: int) -> _Row:
+    return _Row(bias=ZERO, terms=(Term(register=register, weight=ONE),))
 
 
 def _known(register: int | None) -> int:

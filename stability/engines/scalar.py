@@ -16,6 +16,7 @@ from gmpy2 import mpq
 from compiler.errors import ConfigError
 from compiler.exact import ONE, ZERO, Matrix, Vector
 from compiler.model import MAX_WINDOW, Layer, Model
+from stability.activations import Function, activated
 from stability.engines.base import Segment, Session, Status, StatusArray
 from stability.engines.convolution import lag_kernels
 from stability.formats import FLOATS, AnyFormat, Format
@@ -110,10 +111,15 @@ class _Layer:
         self.source = layer
         self._ih, self._hh = _rows(layer.weight_ih, fmt), _rows(layer.weight_hh, fmt)
         self._bias = _vector(layer.bias, fmt)
-        self._zero, self._one = _vector((ZERO, ONE), fmt)
+        (self._one,) = _vector((ONE,), fmt)
         zeros = (ZERO,) * layer.size
         self.initial = _vector(layer.initial or zeros, fmt)
         self.initial_cell = _vector(layer.initial_cell or zeros, fmt)
+        self._bias_own = _vector(layer.bias_hn or zeros, fmt)
+        self._sigmoid = self._tanh = _relu
+        if layer.activation == "native":
+            self._sigmoid = lambda values: _activated("sigmoid", values, fmt)
+            self._tanh = lambda values: _activated("tanh", values, fmt)
         self._lags: list[list[Row]] = []
         if layer.kind == "conv":
             for kernel in lag_kernels(layer, window, fmt):
@@ -148,11 +154,11 @@ class _Layer:
             case "glu":
                 hidden = sequence.see([e * f for e, f in zip(gates[0], _relu(gates[1]), strict=True)])
             case "lstm":
-                entry, forget, candidate, out = (_relu(gate) for gate in gates)
-                old = zip(forget, sequence.cells[number], entry, candidate, strict=True)
+                entry, forget, out = (self._sigmoid(gates[gate]) for gate in (0, 1, 3))
+                old = zip(forget, sequence.cells[number], entry, self._tanh(gates[2]), strict=True)
                 cell = sequence.see([f * c + i * g for f, c, i, g in old])
                 sequence.cells[number] = cell
-                hidden = sequence.see([o * c for o, c in zip(out, _relu(cell), strict=True)])
+                hidden = sequence.see([o * c for o, c in zip(out, self._tanh(cell), strict=True)])
             case _:
                 assert_never(self.source.kind)
         sequence.hidden[number] = hidden
@@ -170,7 +176,9 @@ class _Layer:
         size, see = self.source.size, sequence.see
         gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
         rows = zip(self._bias[gates], self._hh[gates], self._ih[gates], strict=True)
-        switches = _relu(see([_accumulate(bias, [(hh, before), (ih, inputs)]) for bias, hh, ih in rows]))
+        switches = self._sigmoid(
+            see([_accumulate(bias, [(hh, before), (ih, inputs)]) for bias, hh, ih in rows])
+        )
         reset, update = switches[:size], switches[size:]
         entry = see(
             [
@@ -178,9 +186,14 @@ class _Layer:
                 for bias, ih in zip(self._bias[new], self._ih[new], strict=True)
             ]
         )
-        own = see([_accumulate(self._zero, [(hh, before)]) for hh in self._hh[new]])
+        own = see(
+            [
+                _accumulate(bias, [(hh, before)])
+                for bias, hh in zip(self._bias_own, self._hh[new], strict=True)
+            ]
+        )
         fed = see([r * u for r, u in zip(reset, own, strict=True)])
-        candidate = _relu(see([e + f for e, f in zip(entry, fed, strict=True)]))
+        candidate = self._tanh(see([e + f for e, f in zip(entry, fed, strict=True)]))
         taken = see([(self._one - z) * n for z, n in zip(update, candidate, strict=True)])
         kept = see([z * h for z, h in zip(update, before, strict=True)])
         return see([t + k for t, k in zip(taken, kept, strict=True)])
@@ -197,6 +210,10 @@ def _accumulate(bias: Float, parts: Iterable[tuple[Row, list[Float]]]) -> Float:
 def _relu(values: list[Float]) -> list[Float]:
     """max(0, x) with nan for nan and +0 for −0."""
     return [type(value)(0) if value <= 0 else value for value in values]
+
+
+def _activated(function: Function, values: list[Float], fmt: Format) -> list[Float]:
+    return [type(value)(activated(function, float(value), fmt)) for value in values]
 
 
 def _vector(values: Vector, fmt: Format) -> list[Float]:

@@ -13,7 +13,7 @@ class _Writes(Protocol):
 
 
 Op = TypeVar("Op", bound=_Writes)
-Reads = Callable[[Op], tuple[tuple[int, ...], bool]]
+Reads = Callable[[Op], tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,46 +21,54 @@ class Group(Generic[Op]):
     """Operations that run in their order.
 
     Attributes:
-        sequential: all of them step by step; else one after the other, each over a block.
+        sequential: all of them for some steps, then for the next ones; else one after the other,
+            each over a block.
         operations: in an order in which each reads only earlier ones of the same step.
+        steps: how many steps at once a sequential group may advance: what an operation reads
+            of a later one, or of itself, is at least as far back.
     """
 
     sequential: bool
     operations: tuple[Op, ...]
+    steps: int = 1
 
 
 def schedule(operations: Sequence[Op], reads: Reads[Op]) -> list[Group[Op]]:
     """Group a layer's operations.
 
-    Operations that need each other's or their own earlier value are sequential; all that
-    are ready at the same time form one group.
+    Operations that need each other's or their own earlier value are sequential, each such
+    loop for itself; all others that are ready at the same time form one group.
 
     Args:
         operations: each reads, of the same step, only registers that earlier ones write.
-        reads: the registers of an operation, and whether it reads its own earlier value.
+        reads: the registers of an operation, each with how many steps back it reads it.
     """
     writer = {operation.out: number for number, operation in enumerate(operations)}
     needs = [
-        sorted({writer[register] for register in reads(operation)[0] if register in writer} - {number})
-        for number, operation in enumerate(operations)
+        [(writer[register], back) for register, back in reads(operation) if register in writer]
+        for operation in operations
     ]
-    components = _components(needs)
+    others = [sorted({need for need, _ in found} - {number}) for number, found in enumerate(needs)]
+    components = _components(others)
     home = {number: k for k, component in enumerate(components) for number in component}
     waiting = [
-        {home[need] for number in component for need in needs[number]} - {k}
+        {home[need] for number in component for need in others[number]} - {k}
         for k, component in enumerate(components)
     ]
-    loops = [len(component) > 1 or reads(operations[component[0]])[1] for component in components]
+    backs = [
+        [back for number in component for need, back in needs[number] if need >= number and home[need] == k]
+        for k, component in enumerate(components)
+    ]
+    loops = [bool(found) for found in backs]
     groups: list[Group[Op]] = []
-    for chosen in _waves(waiting, loops):
-        numbers = (
-            sorted(number for k in chosen for number in components[k])
-            if loops[chosen[0]]
-            else [number for k in chosen for number in components[k]]
-        )
-        groups.append(
-            Group(sequential=loops[chosen[0]], operations=tuple(operations[number] for number in numbers))
-        )
+    for wave in _waves(waiting, loops):
+        if not loops[wave[0]]:
+            chosen = tuple(operations[number] for k in wave for number in components[k])
+            groups.append(Group(sequential=False, operations=chosen))
+            continue
+        for k in wave:
+            chosen = tuple(operations[number] for number in components[k])
+            groups.append(Group(sequential=True, operations=chosen, steps=min(backs[k])))
     return groups
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ WILD: tuple[mpq, ...] = (
     *TAME, mpq(1000), mpq(10) ** 10, -(mpq(10) ** 5), mpq(1, 10**7), -mpq(1, 10**9), mpq(10) ** 39,
     mpq(1, 10**44), mpq(-1, 10**320), mpq(10) ** 309, mpq(65519), mpq(33, 32768 * 64),
 )  # fmt: skip
+SATURATED: tuple[mpq, ...] = tuple(
+    mpq(value) for value in (200, 200, 200, -200, -200, -200, 0, 0, 30, -30, 800, -800, -40)
+)
+SCALES: tuple[mpq, ...] = (mpq(1), mpq(1), mpq(1), mpq(256), mpq(1, 2**12), mpq(1, 2**30))
 
 
 def random_model(
@@ -33,8 +38,12 @@ def random_model(
     wild: float = 0.0,
     graph: bool = False,
     kinds: tuple[Kind, ...] = KINDS,
+    native: bool = False,
 ) -> Model:
-    """A model; ``wild`` is the share of constants that overflow, vanish or are subnormal."""
+    """A model; ``wild`` is the share of constants that overflow, vanish or are subnormal.
+
+    ``native``: its ``lstm`` and ``gru`` layers have sigmoid and tanh, often saturated.
+    """
     built: list[Layer] = []
     sizes = [input_dim]
     for number in range(layers):
@@ -47,7 +56,7 @@ def random_model(
             rng, kinds[int(rng.integers(len(kinds)))], tuple(chosen), width, int(rng.integers(1, size + 1)),
             density, wild,
         )  # fmt: skip
-        built.append(layer)
+        built.append(native_layer(rng, layer, wild) if native and layer.kind in {"lstm", "gru"} else layer)
         sizes.append(layer.size)
     wires = (layers,) if not graph else (layers, int(rng.integers(0, layers + 1)))
     width = sum(sizes[wire] for wire in wires)
@@ -97,6 +106,30 @@ def random_layer(
         bias=tuple(bias),
         initial=_vector(rng, size, wild) if recurrent and rng.random() < 0.7 else (),
         initial_cell=_vector(rng, size, wild) if kind == "lstm" and rng.random() < 0.7 else (),
+    )
+
+
+def native_layer(rng: np.random.Generator, layer: Layer, wild: float) -> Layer:
+    """An ``lstm`` or ``gru`` layer with real gates: saturated, scaled and ordinary ones."""
+    bias = list(layer.bias)
+    rows = [[dict(row) for row in matrix.rows] for matrix in (layer.weight_ih, layer.weight_hh)]
+    for number in range(len(bias)):
+        if not rows[0][number] and not rows[1][number] and rng.random() < 0.9:
+            bias[number] = SATURATED[int(rng.integers(len(SATURATED)))]
+        scale = SCALES[int(rng.integers(len(SCALES)))]
+        bias[number] *= scale
+        for matrix in rows:
+            matrix[number] = {column: weight * scale for column, weight in matrix[number].items()}
+    cell = [value if rng.random() < 0.7 else mpq(100) for value in layer.initial_cell]
+    own = [mpq(20) if rng.random() < 0.3 else value for value in _vector(rng, layer.size, wild)]
+    return replace(
+        layer,
+        activation="native",
+        bias=tuple(bias),
+        weight_ih=Matrix.from_rows(layer.weight_ih.width, rows[0]),
+        weight_hh=Matrix.from_rows(layer.size, rows[1]),
+        initial_cell=tuple(cell),
+        bias_hn=tuple(own) if layer.kind == "gru" and rng.random() < 0.7 else (),
     )
 
 

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath.libmp import from_rational
 
+from compiler import convolution
 from compiler.convolution import first_kernel
 from compiler.errors import ConfigError
 from compiler.evaluate import evaluate, initial_memory, layer_step
 from compiler.exact import ZERO, Matrix, Vector
 from compiler.model import Layer, Model, exact_tokens
-from stability.engines import convolution, sums
+from stability.engines import sums
 from stability.engines.mpmath_engine import MpmathEngine
 from stability.engines.sums import constant, far_sum, scaled
 from stability.formats import FLOAT32, MpmathFormat, parse_format
@@ -156,14 +157,16 @@ def relu(values: Vector) -> Vector:
     return tuple(max(value, ZERO) for value in values)
 
 
-def literal(model: Model, tokens: Sequence[Sequence[mpq]], bits: int) -> list[Vector]:
+def literal(
+    model: Model, tokens: Sequence[Sequence[mpq]], bits: int, rounder: type[Rounder] = Rounder
+) -> list[Vector]:
     """What a model gives at ``bits`` significant bits."""
-    by = Rounder(bits)
-    starts = map(initial_memory, model.layers)
-    memories: list[tuple[Vector, Any]] = [
-        (by.weights(start.output), () if layer.kind == "conv" else by.weights(start.cell))
-        for layer, start in zip(model.layers, starts, strict=True)
-    ]
+    by = rounder(bits)
+    memories: list[tuple[Vector, Any]] = []
+    for layer in model.layers:
+        zeros = (ZERO,) * layer.size
+        cell = () if layer.kind == "conv" else by.weights(layer.initial_cell or zeros)
+        memories.append((by.weights(layer.initial or zeros), cell))
     outputs = []
     for token in tokens:
         wires = [by.short(token)]

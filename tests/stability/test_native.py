@@ -17,8 +17,8 @@ from compiler.exact import Matrix, zeros
 from compiler.expr import Concat, Input, Multi, ReLU
 from compiler.model import Kind, Layer, Model
 from stability.engines.base import Status
+from stability.engines.native import arithmetic, blocks, kernels
 from stability.engines.native import engine as native_engine
-from stability.engines.native import kernels
 from stability.engines.native.engine import NativeEngine, half_in_hardware
 from stability.engines.operations import Affine, Cell, Product
 from stability.engines.plan import build_plan
@@ -157,11 +157,13 @@ def test_both_conversions_to_float16_agree_with_numpy(hardware: bool) -> None:
     count = len(values)
     table = np.zeros((1, kernels.FIELDS), dtype=np.uint64)
     table[0, [kernels.KIND, kernels.OUT, kernels.RIGHT]] = kernels.PRODUCT, 2 * count, count
-    mark = kernels.HALF_BY_HARDWARE if hardware else kernels.HALF_BY_BITS
-    kernels.run_block(
-        registers, table, np.zeros(1, np.float32), np.zeros(0, np.uint64), np.zeros(0, np.float32),
-        np.array([[0, 1, 0]], dtype=np.uint64), np.uint64(1), np.uint64(count), mark,
-        np.zeros(count, np.uint8), False, NO_PAST,
+    mark = arithmetic.HALF_BY_HARDWARE if hardware else arithmetic.HALF_BY_BITS
+    nowhere = np.zeros(0, np.uint64)
+    blocks.run(
+        registers, table, np.zeros(1, np.float32), nowhere, np.zeros(0, np.float32),
+        np.array([[0, 1, 0]], dtype=np.uint64), (nowhere, nowhere, np.zeros((0, 2), np.uint64)),
+        np.zeros((count, 1, 0), np.float32), np.zeros((count, 1, 0), np.float32), np.uint64(1),
+        np.uint64(count), mark, np.zeros(count, np.uint8), np.zeros(count, np.uint8), NO_PAST,
     )  # fmt: skip
     with np.errstate(over="ignore", invalid="ignore"):
         assert same(registers[2 * count :], values.astype(np.float16).astype(np.float32))

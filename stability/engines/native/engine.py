@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -12,10 +13,10 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError
 from compiler.model import Model
-from stability.engines.base import Segment, Session, Status, StatusArray
-from stability.engines.native import kernels
+from stability.engines.base import Segment, Session, StatusArray
+from stability.engines.native import arithmetic, blocks, kernels
 from stability.engines.native.locking import compiling
-from stability.engines.native.lowering import Lowered, lower
+from stability.engines.native.lowering import Indices, Lowered, lower
 from stability.engines.plan import build_plan
 from stability.formats import FLOAT16, FLOAT32, FLOAT64, AnyFormat, Format
 from stability.rounding import FloatArray, round_array
@@ -23,6 +24,9 @@ from stability.rounding import FloatArray, round_array
 FORMATS = (FLOAT16, FLOAT32, FLOAT64)
 CACHE = 1 << 19  # values of all registers: wide passes pay until they leave the last cache
 NARROWEST, WIDEST = 1024, 4096  # steps × sequences that one pass over the operations advances
+LONGEST = 1024  # steps that one pass advances
+SPACE = 80  # values between registers: rows a power of two apart would share few lines of the cache
+PIECE = 1 << 20  # values that one call of the kernels returns
 
 
 def half_in_hardware() -> bool:
@@ -51,9 +55,9 @@ class NativeEngine:
             raise ConfigError.single(f"engine 'native' cannot run {fmt.name}", hint=f"one of {choices}")
         require_subnormals()
         carrier: np.dtype[np.floating[Any]] = np.dtype(np.float64) if fmt == FLOAT64 else np.dtype(np.float32)
-        mark: np.integer[Any] = kernels.AS_IT_IS
+        mark: np.integer[Any] = arithmetic.AS_IT_IS
         if fmt == FLOAT16:
-            mark = kernels.HALF_BY_HARDWARE if self._hardware else kernels.HALF_BY_BITS
+            mark = arithmetic.HALF_BY_HARDWARE if self._hardware else arithmetic.HALF_BY_BITS
         code = lower(build_plan(model, fmt, keep), fmt, carrier)
         columns = self._columns or min(max(NARROWEST, CACHE // max(1, code.rows)), WIDEST)
         return _NativeSession(code, fmt, carrier, mark, columns)
@@ -84,13 +88,13 @@ _compiled: set[object] = set()
 """Which signatures this process has compiled or loaded already."""
 
 
-def _call(kernel: Any, arguments: tuple[Any, ...], signature: object) -> None:
+def _call(kernel: Any, arguments: tuple[Any, ...], signature: object) -> bool:
     if signature in _compiled:
-        kernel(*arguments)
-        return
+        return bool(kernel(*arguments))
     with compiling():
-        kernel(*arguments)
+        result = bool(kernel(*arguments))
     _compiled.add(signature)
+    return result
 
 
 class _NativeSession:
@@ -110,24 +114,29 @@ class _NativeSession:
         rounded = round_array(tokens, self._format).astype(self._carrier, copy=False)
         batch, steps = rounded.shape[:2]
         if not self._lanes:
-            starts = range(0, batch, self._columns)
+            cuts = [*range(0, batch, self._columns), batch]
             self._lanes = [
-                _Lane(self._code, self._carrier, self._mark, slice(start, min(start + self._columns, batch)))
-                for start in starts
+                _Lane(self._code, self._carrier, self._mark, self._columns, slice(start, stop))
+                for start, stop in pairwise(cuts)
             ]
         wanted = {-1: self._code.outputs, **self._code.wires}
         taken = {
-            key: np.empty((batch, steps, len(rows)), dtype=self._format.dtype) for key, rows in wanted.items()
+            key: np.empty((batch, steps, len(taps)), dtype=self._format.dtype) for key, taps in wanted.items()
         }
         status: StatusArray = np.zeros((batch, steps), dtype=np.uint8)
+        values = sum(len(taps) for taps in wanted.values())
         with np.errstate(over="ignore", under="ignore"):
             for lane in self._lanes:
-                block = max(1, self._columns // lane.width)
-                for start in range(0, steps, block):
-                    here = slice(start, min(start + block, steps))
-                    status[lane.sequences, here] = lane.advance(rounded[lane.sequences, here])
-                    for key, rows in wanted.items():
-                        taken[key][lane.sequences, here] = lane.take(rows, here.stop - here.start)
+                piece = max(self._columns, PIECE // max(1, values)) // lane.width
+                for start in range(0, steps, piece):
+                    here = lane.sequences, slice(start, min(start + piece, steps))
+                    outputs, found = lane.advance(rounded[here])
+                    if found is not None:
+                        status[here] = found
+                    at = 0
+                    for key, taps in wanted.items():
+                        taken[key][here] = outputs[:, :, at : at + len(taps)]
+                        at += len(taps)
         return Segment(outputs=taken.pop(-1), status=status, wires=taken)
 
 
@@ -135,33 +144,54 @@ class _Lane:
     """Some sequences of a batch, side by side in one register file."""
 
     def __init__(
-        self, code: Lowered, carrier: np.dtype[np.floating[Any]], mark: np.integer[Any], sequences: slice
+        self,
+        code: Lowered,
+        carrier: np.dtype[np.floating[Any]],
+        mark: np.integer[Any],
+        columns: int,
+        sequences: slice,
     ) -> None:
         self._code, self._mark, self.sequences = code, mark, sequences
         self.width: int = sequences.stop - sequences.start
         self._carrier = carrier
-        self._status = np.zeros(self.width, dtype=np.uint8)
-        self._steps = 0
-        self._seen = 0
+        self._seen = np.zeros(self.width, dtype=np.uint8)
+        self._begun = 0
         self._past: FloatArray = np.ones((code.kernels.slots, 0), dtype=carrier)
-        self._carry = np.repeat(code.initial[:, np.newaxis], self.width, axis=1)
+        self._room = min(columns // self.width, LONGEST)
+        self._make_room()
 
-    def _make_room(self, steps: int) -> None:
-        """Registers for a block of ``steps``; what lives from step to step moves along."""
-        self._steps = steps
-        stride = (steps + 1) * self.width
-        self._registers = np.zeros((self._code.rows, stride), dtype=self._carrier)
-        table = self._code.table.copy()
-        registers = [kernels.OUT, kernels.LEFT, kernels.RIGHT, kernels.THIRD]
-        table[:, registers] = table[:, registers] * stride + self.width
-        table[:, kernels.RIGHT] -= table[:, kernels.DELAYED] * self.width
-        self._table = table.astype(np.uint64)
-        now = self._code.registers * stride + self.width
-        self._offsets = (now - self._code.delayed * self.width).astype(np.uint64)
+    def _make_room(self) -> None:
+        """Lay out the registers, each with its past before column 0, and what refers to them."""
+        code, width = self._code, self.width
+        depths = np.bincount(code.past[:, 0], minlength=code.rows)
+        ends = np.cumsum((depths + self._room) * width + SPACE)
+        columns = ends - self._room * width - SPACE
+        self._registers = np.zeros(int(ends[-1]), dtype=self._carrier)
+        before = columns[code.past[:, 0]] - code.past[:, 1] * width
+        self._registers[before[:, np.newaxis] + np.arange(width)] = code.initial[:, np.newaxis]
+
+        def places(taps: Indices) -> npt.NDArray[np.uint64]:
+            found: npt.NDArray[np.uint64] = (columns[taps[..., 0]] - taps[..., 1] * width).astype(np.uint64)
+            return found
+
+        table = code.table.copy()
+        table[:, kernels.OUT] = columns[table[:, kernels.OUT]]
+        factors = [kernels.LEFT, kernels.RIGHT, kernels.THIRD]
+        table[:, factors] = columns[table[:, factors]] - code.backs * width
+        carried = np.stack([columns - depths * width, depths * width], axis=1)[depths > 0]
+        self._operations = (
+            table.astype(np.uint64), code.biases, places(code.terms), code.weights,
+            code.groups.astype(np.uint64),
+        )  # fmt: skip
+        self._ports = (
+            columns[code.tokens].astype(np.uint64),
+            places(np.concatenate([code.outputs, *code.wires.values()])),
+            carried.astype(np.uint64),
+        )
 
     def _make_past(self, steps: int) -> tuple[Any, ...]:
         """Room for the inputs of convolutions, all of them so far and ``steps`` more."""
-        code, needed = self._code.kernels, (self._seen + steps) * self.width
+        code, needed = self._code.kernels, (self._begun + steps) * self.width
         if len(code.weights) and needed > self._past.shape[1]:
             grown = np.ones((code.slots, max(needed, 2 * self._past.shape[1])), dtype=self._carrier)
             grown[:, : self._past.shape[1]] = self._past
@@ -169,37 +199,19 @@ class _Lane:
         return (
             self._past.reshape(-1), code.terms.astype(np.uint64), code.starts.astype(np.uint64),
             code.sources.astype(np.uint64), np.uint64(self._past.shape[1]),
-            np.uint64(self._seen * self.width), code.weights,
+            np.uint64(self._begun * self.width), code.weights,
         )  # fmt: skip
 
-    def advance(self, tokens: FloatArray) -> StatusArray:
-        """Run a block; returns its sticky status (width, steps)."""
+    def advance(self, tokens: FloatArray) -> tuple[FloatArray, StatusArray | None]:
+        """Run over ``tokens``; returns outputs and wires, and the status unless all is well."""
         steps = tokens.shape[1]
-        if steps > self._steps:
-            self._make_room(steps)
-        code, registers, width = self._code, self._registers, self.width
-        end = (steps + 1) * width
-        past = self._make_past(steps)
-        registers[code.carried, :width] = self._carry
-        registers[code.tokens, width:end] = tokens.transpose(2, 1, 0).reshape(len(code.tokens), steps * width)
-        status = np.zeros(steps * width, dtype=np.uint8)
-        watched = bool((self._status != Status.NAN).any())
-        if not np.isfinite(tokens).all():
-            status[np.isinf(tokens).any(axis=2).T.reshape(-1)] = Status.OVERFLOW
+        outputs = np.empty((self.width, steps, len(self._ports[1])), dtype=self._carrier)
+        status = np.zeros(steps * self.width, dtype=np.uint8)
         arguments = (
-            registers.reshape(-1), self._table, code.biases, self._offsets, code.weights,
-            code.groups.astype(np.uint64), np.uint64(steps), np.uint64(width), self._mark, status, watched,
-            past,
+            self._registers, *self._operations, self._ports, np.ascontiguousarray(tokens), outputs,
+            np.uint64(self._room), np.uint64(self.width), self._mark, status, self._seen,
+            self._make_past(steps),
         )  # fmt: skip
-        _call(kernels.run_block, arguments, (self._carrier, type(self._mark)))
-        self._seen += steps
-        self._carry = registers[code.carried, end - width : end]
-        by_step = np.maximum(status.reshape(steps, width), self._status)
-        np.maximum.accumulate(by_step, axis=0, out=by_step)
-        self._status = by_step[-1].copy()
-        return by_step.T
-
-    def take(self, rows: npt.NDArray[np.int64], steps: int) -> FloatArray:
-        """Registers of the block just run, (width, steps, len(rows))."""
-        block = self._registers[rows, self.width : (steps + 1) * self.width]
-        return block.reshape(len(rows), steps, self.width).transpose(2, 1, 0)
+        dirty = _call(blocks.run, arguments, (self._carrier, type(self._mark)))
+        self._begun += steps
+        return outputs, status.reshape(steps, self.width).T if dirty else None

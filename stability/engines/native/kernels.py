@@ -1,218 +1,212 @@
-"""The compiled loops of the ``native`` engine.
+"""The compiled loops of the ``native`` engine: operations over columns.
 
 One register is one row of ``regs``, which holds, time-major, ``width`` sequences of a
-block of steps, and before them the step that precedes the block: step t of sequence b
-is in column ``t * width + b``, t from −1.  An operation runs over a range of such columns, so that
-the same code serves a whole block, one step of a batch, and one step of one sequence.
+block of steps, and before them the steps that precede the block: step t of sequence b
+is in column ``t * width + b``, t < 0 included.  An operation runs over a range of such
+columns, so that the same code serves a whole block, one step of a batch, and one step of
+one sequence.
 
-Every product and every sum is rounded by :func:`rounded`, chosen by the type of its
-``mark``: not at all (float32, float64: the operation has rounded already), or to
-float16.  Float16 values live in float32, which is exact: 24 ≥ 2·11 + 2.
 Loops over columns have no branches and no calls; nothing is reassociated or fused.
+What every operation needs in its innermost loop is in :mod:`.arithmetic`.
 """
 # numba's intrinsics and overloads are called with arguments that no annotation describes:
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,call-arg"
 # mypy: disable-error-code="var-annotated,redundant-expr"
-# ruff: noqa: ARG001, ARG005
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import njit
 
-from stability.engines.native.locking import CACHED
+from stability.engines.native.activations import activate_columns, activated_value
+from stability.engines.native.arithmetic import (
+    bounded,
+    is_finite_magnitude,
+    lower_bound,
+    magnitude_max,
+    no_magnitude,
+    rounded,
+)
 
-AS_IT_IS = np.int8(0)  # the marks
-HALF_BY_BITS = np.int16(0)
-HALF_BY_HARDWARE = np.int32(0)
-
-ONE, TWO = np.uint64(1), np.uint64(2)
-AFFINE, PRODUCT, CELL, CONVOLUTION = ONE, TWO, np.uint64(3), np.uint64(4)  # kinds of operations
+ONE, TWO, FOUR = np.uint64(1), np.uint64(2), np.uint64(4)
+# kinds of operations
+AFFINE, PRODUCT, CELL, CONVOLUTION, ACCUMULATOR = ONE, TWO, np.uint64(3), FOUR, np.uint64(5)
 # columns of the table of operations
-KIND, OUT, RELU, STICKY, FIRST, LAST, LEFT, RIGHT, THIRD, DELAYED, LAGS, COUNT, PERIOD = range(13)
+KIND, OUT, RELU, STICKY, FIRST, LAST, LEFT, RIGHT, THIRD, LAGS, COUNT, PERIOD, SMOOTH = range(13)
 FIELDS = 13
+SIGMOID, TANH = ONE, TWO  # what SMOOTH says, if anything; THIRD is then the place of the argument
 NARROW = np.uint64(8)  # below this many columns, a loop over columns does not pay
 
 
-def _word(value):
-    """The integer type as wide as an LLVM float type, and its sign mask and infinity."""
-    if isinstance(value, ir.FloatType):
-        return ir.IntType(32), 0x7FFFFFFF, 0x7F800000
-    return ir.IntType(64), 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000
+@njit(forceinline=True)
+def _plus_two(total, u, x, v, y, mark):
+    """Returns total + u·x + v·y, summed in this order."""
+    total = rounded(total + rounded(u * x, mark), mark)
+    return rounded(total + rounded(v * y, mark), mark)
 
 
-def _word_type(value):
-    return types.int32 if value == types.float32 else types.int64
-
-
-@intrinsic
-def _magnitude_max(typingctx, so_far, value):
-    """The larger of ``so_far`` and the bits of |value|, which order like the magnitudes."""
-
-    def build(context, builder, signature, args):
-        word, mask, _ = _word(args[1].type)
-        bits = builder.and_(builder.bitcast(args[1], word), ir.Constant(word, mask))
-        return builder.select(builder.icmp_signed(">", bits, args[0]), bits, args[0])
-
-    return _word_type(value)(_word_type(value), value), build
-
-
-@intrinsic
-def _no_magnitude(typingctx, value):
-    def build(context, builder, signature, args):
-        return ir.Constant(_word(args[0].type)[0], 0)
-
-    return _word_type(value)(value), build
-
-
-@intrinsic
-def _is_finite_magnitude(typingctx, magnitude, value):
-    def build(context, builder, signature, args):
-        word, _, infinity = _word(args[1].type)
-        return builder.icmp_signed("<", args[0], ir.Constant(word, infinity))
-
-    return types.boolean(magnitude, value), build
-
-
-@intrinsic
-def _relu(typingctx, value):
-    """+0 for what is ≤ 0, −0 included; nan for nan."""
-
-    def build(context, builder, signature, args):
-        zero = ir.Constant(args[0].type, 0.0)
-        return builder.select(builder.fcmp_ordered("<=", args[0], zero), zero, args[0])
-
-    return value(value), build
-
-
-@intrinsic
-def _half_by_hardware(typingctx, value):
-    def build(context, builder, signature, args):
-        return builder.fpext(builder.fptrunc(args[0], ir.HalfType()), ir.FloatType())
-
-    return types.float32(types.float32), build
-
-
-@intrinsic
-def _half_by_bits(typingctx, value):
-    """float32 to the nearest float16 by integer arithmetic, without branches."""
-
-    def build(context, builder, signature, args):
-        word = ir.IntType(32)
-
-        def const(number):
-            return ir.Constant(word, number)
-
-        bits = builder.bitcast(args[0], word)
-        sign = builder.and_(bits, const(0x80000000))
-        size = builder.and_(bits, const(0x7FFFFFFF))
-        odd = builder.and_(builder.lshr(size, const(13)), const(1))
-        up = builder.add(builder.add(size, const(0xFFF)), odd)
-        normal = builder.and_(up, const(0xFFFFE000))
-        over = builder.icmp_unsigned(">=", normal, const(0x47800000))  # 2^16
-        normal = builder.select(over, const(0x7F800000), normal)
-        # one ulp of float32 in [1/2, 1) is the smallest float16 subnormal
-        half = ir.Constant(ir.FloatType(), 0.5)
-        shifted = builder.fsub(builder.fadd(builder.bitcast(size, ir.FloatType()), half), half)
-        small = builder.icmp_unsigned("<", size, const(0x38800000))  # 2^-14
-        chosen = builder.select(small, builder.bitcast(shifted, word), normal)
-        is_nan = builder.icmp_unsigned(">", size, const(0x7F800000))
-        chosen = builder.select(is_nan, size, chosen)
-        return builder.bitcast(builder.or_(chosen, sign), ir.FloatType())
-
-    return types.float32(types.float32), build
-
-
-def rounded(value, mark):
-    """``value`` rounded to the format of ``mark``; compiled code only."""
-    raise NotImplementedError
-
-
-@overload(rounded, inline="always")
-def _rounded(value, mark):
-    if mark == types.int8:
-        return lambda value, mark: value
-    if mark == types.int16:
-        return lambda value, mark: _half_by_bits(value)
-    return lambda value, mark: _half_by_hardware(value)
-
-
-@njit(cache=CACHED)
-def _affine_columns(regs, table, row, bias, offsets, weights, start, stop, mark):  # noqa: C901, PLR0912 -- unrolled
-    """An affine operation over columns; returns the largest magnitude before its ReLU."""
-    out = table[row, OUT]
-    k, last = table[row, FIRST], table[row, LAST]
-    left = last - k
-    if left == 0:
-        for c in range(start, stop):
-            regs[out + c] = bias
-    elif left == 2 or left > 3:
-        u, v = weights[k], weights[k + ONE]
-        x, y = offsets[k], offsets[k + ONE]
-        k += TWO
-        for c in range(start, stop):
-            total = rounded(bias + rounded(u * regs[x + c], mark), mark)
-            regs[out + c] = rounded(total + rounded(v * regs[y + c], mark), mark)
-    else:
-        u, x = weights[k], offsets[k]
-        k += ONE
-        for c in range(start, stop):
-            regs[out + c] = rounded(bias + rounded(u * regs[x + c], mark), mark)
-    while k + ONE < last:
-        u, v = weights[k], weights[k + ONE]
-        x, y = offsets[k], offsets[k + ONE]
-        k += TWO
-        for c in range(start, stop):
-            total = rounded(regs[out + c] + rounded(u * regs[x + c], mark), mark)
-            regs[out + c] = rounded(total + rounded(v * regs[y + c], mark), mark)
-    if k < last:
-        u, x = weights[k], offsets[k]
-        for c in range(start, stop):
-            regs[out + c] = rounded(regs[out + c] + rounded(u * regs[x + c], mark), mark)
-    largest = _no_magnitude(bias)
-    if table[row, RELU]:
-        for c in range(start, stop):
-            value = regs[out + c]
-            largest = _magnitude_max(largest, value)
-            regs[out + c] = _relu(value)
-    else:
-        for c in range(start, stop):
-            largest = _magnitude_max(largest, regs[out + c])
+@njit(forceinline=True)
+def _one_term(regs, out, bias, u, x, start, stop, bound, mark):
+    """One term over columns: out = bias + u·x."""
+    largest = no_magnitude(bias)
+    for c in range(start, stop):
+        total = rounded(bias + rounded(u * regs[x + c], mark), mark)
+        largest = magnitude_max(largest, total)
+        regs[out + c] = bounded(total, bound)
     return largest
 
 
-@njit(cache=CACHED)
+@njit(forceinline=True)
+def _two_terms(regs, out, bias, u, v, x, y, start, stop, bound, mark):
+    """Two terms over columns: out = bias + u·x + v·y."""
+    largest = no_magnitude(bias)
+    for c in range(start, stop):
+        total = _plus_two(bias, u, regs[x + c], v, regs[y + c], mark)
+        largest = magnitude_max(largest, total)
+        regs[out + c] = bounded(total, bound)
+    return largest
+
+
+@njit(forceinline=True)
+def _two_more(regs, out, u, v, x, y, start, stop, bound, mark):
+    """Two more terms over columns: out = out + u·x + v·y."""
+    largest = no_magnitude(u)
+    for c in range(start, stop):
+        total = _plus_two(regs[out + c], u, regs[x + c], v, regs[y + c], mark)
+        largest = magnitude_max(largest, total)
+        regs[out + c] = bounded(total, bound)
+    return largest
+
+
+@njit(forceinline=True)
+def _affine_columns(regs, table, row, bias, offsets, weights, start, stop, mark):
+    """An affine operation over columns; returns the largest magnitude before its activation."""
+    out, k, last = table[row, THIRD], table[row, FIRST], table[row, LAST]
+    bound = lower_bound(table[row, RELU], bias)
+    left = last - k
+    none = lower_bound(ONE - ONE, bias)
+    largest = magnitude_max(no_magnitude(bias), bias)
+    if left == 0:
+        value = bounded(bias, bound)
+        for c in range(start, stop):
+            regs[out + c] = value
+    elif left & ONE:
+        end = bound if left == ONE else none
+        largest = _one_term(regs, out, bias, weights[k], offsets[k], start, stop, end, mark)
+        k += ONE
+    else:
+        u, v, x, y = weights[k], weights[k + ONE], offsets[k], offsets[k + ONE]
+        end = bound if left == TWO else none
+        largest = _two_terms(regs, out, bias, u, v, x, y, start, stop, end, mark)
+        k += TWO
+    while k < last:
+        u, v, x, y = weights[k], weights[k + ONE], offsets[k], offsets[k + ONE]
+        k += TWO
+        end = bound if k == last else none
+        largest = _two_more(regs, out, u, v, x, y, start, stop, end, mark)
+    return largest
+
+
+@njit(forceinline=True)
+def _behind(regs, constants, stop, distance, mark):
+    """Feedback over a block: out = bias + u·out + v·y, ``out`` read ``distance`` columns earlier.
+
+    A constant ``distance`` lets this loop be vectorised as far as that, although it feeds itself.
+    """
+    out, bias, u, v, y, bound = constants
+    largest = no_magnitude(bias)
+    for c in range(stop):
+        total = _plus_two(bias, u, regs[out + c - distance], v, regs[y + c], mark)
+        largest = magnitude_max(largest, total)
+        regs[out + c] = bounded(total, bound)
+    return largest
+
+
+@njit(forceinline=True)
+def _accumulator(table, row, bias, offsets, weights):
+    """Place, bias, both weights, place of what is added, and lower bound of an accumulator."""
+    k = table[row, FIRST]
+    bound = lower_bound(table[row, RELU], bias)
+    return table[row, OUT], bias, weights[k], weights[k + ONE], offsets[k + ONE], bound
+
+
+@njit
+def _accumulator_columns(regs, table, row, bias, offsets, weights, stop, width, mark):
+    """An accumulator over a block; returns the largest magnitude before its ReLU."""
+    constants = _accumulator(table, row, bias, offsets, weights)
+    if width == 1:
+        return _behind(regs, constants, stop, ONE, mark)
+    if width == 16:
+        return _behind(regs, constants, stop, np.uint64(16), mark)
+    if width == 32:
+        return _behind(regs, constants, stop, np.uint64(32), mark)
+    if width == 64:
+        return _behind(regs, constants, stop, np.uint64(64), mark)
+    out, _, u, v, y, bound = constants
+    largest = no_magnitude(bias)
+    start = stop - stop
+    while start < stop:
+        end = start + width
+        found = _two_terms(regs, out, bias, u, v, out - width, y, start, end, bound, mark)
+        largest = max(largest, found)
+        start = end
+    return largest
+
+
+@njit
+def _four_accumulators(regs, table, row, biases, offsets, weights, stop, mark):
+    """Four accumulators of one sequence: side by side, as each waits for its own last sum."""
+    b, c, d = row + ONE, row + TWO, row + TWO + ONE
+    p0, b0, u0, v0, y0, l0 = _accumulator(table, row, biases[row], offsets, weights)
+    p1, b1, u1, v1, y1, l1 = _accumulator(table, b, biases[b], offsets, weights)
+    p2, b2, u2, v2, y2, l2 = _accumulator(table, c, biases[c], offsets, weights)
+    p3, b3, u3, v3, y3, l3 = _accumulator(table, d, biases[d], offsets, weights)
+    h0, h1, h2, h3 = regs[p0 - ONE], regs[p1 - ONE], regs[p2 - ONE], regs[p3 - ONE]
+    largest = no_magnitude(b0)
+    for t in range(stop):
+        h0 = _plus_two(b0, u0, h0, v0, regs[y0 + t], mark)
+        largest = magnitude_max(largest, h0)
+        regs[p0 + t] = h0 = bounded(h0, l0)
+        h1 = _plus_two(b1, u1, h1, v1, regs[y1 + t], mark)
+        largest = magnitude_max(largest, h1)
+        regs[p1 + t] = h1 = bounded(h1, l1)
+        h2 = _plus_two(b2, u2, h2, v2, regs[y2 + t], mark)
+        largest = magnitude_max(largest, h2)
+        regs[p2 + t] = h2 = bounded(h2, l2)
+        h3 = _plus_two(b3, u3, h3, v3, regs[y3 + t], mark)
+        largest = magnitude_max(largest, h3)
+        regs[p3 + t] = h3 = bounded(h3, l3)
+    return largest
+
+
+@njit(forceinline=True)
 def _product_columns(regs, table, row, start, stop, mark):
-    """A product over columns; returns its largest magnitude."""
-    out, x, y = table[row, OUT], table[row, LEFT], table[row, RIGHT]
-    largest = _no_magnitude(regs[0])
+    """A product over columns; returns its largest magnitude before its activation."""
+    out, x, y = table[row, THIRD], table[row, LEFT], table[row, RIGHT]
+    largest = no_magnitude(regs[0])
+    bound = lower_bound(table[row, RELU], regs[0])
     for c in range(start, stop):
         value = rounded(regs[x + c] * regs[y + c], mark)
-        largest = _magnitude_max(largest, value)
-        regs[out + c] = value
-    if table[row, RELU]:
-        for c in range(start, stop):
-            regs[out + c] = _relu(regs[out + c])
+        largest = magnitude_max(largest, value)
+        regs[out + c] = bounded(value, bound)
     return largest
 
 
-@njit(cache=CACHED)
+@njit(forceinline=True)
 def _cell_columns(regs, table, row, start, stop, width, mark):
     """An ``lstm`` cell over the columns of one step; returns its largest magnitude."""
     out, forget, entry, new = table[row, OUT], table[row, LEFT], table[row, RIGHT], table[row, THIRD]
     before = out - width
-    largest = _no_magnitude(regs[0])
+    largest = no_magnitude(regs[0])
     for c in range(start, stop):
         kept = rounded(regs[forget + c] * regs[before + c], mark)
         value = rounded(kept + rounded(regs[entry + c] * regs[new + c], mark), mark)
-        largest = _magnitude_max(largest, value)
+        largest = magnitude_max(largest, value)
         regs[out + c] = value
     return largest
 
 
-@njit(cache=CACHED)
+@njit
 def _remember(regs, table, row, offsets, past, stop):
     """Add the block's inputs of a convolution to what it has seen."""
     held, slots, _, _, reach, begun, _ = past
@@ -222,7 +216,7 @@ def _remember(regs, table, row, offsets, past, stop):
             held[place + c] = regs[x + c]
 
 
-@njit(cache=CACHED)
+@njit
 def _convolution_columns(regs, table, row, bias, past, stop, width, mark):
     """A convolution over a block; returns its largest magnitude.
 
@@ -248,13 +242,13 @@ def _convolution_columns(regs, table, row, bias, past, stop, width, mark):
                 regs[out + c] = rounded(regs[out + c] + rounded(weight * held[place + c], mark), mark)
         lag += ONE
         behind += width
-    largest = _no_magnitude(bias)
+    largest = no_magnitude(bias)
     for c in range(stop):
-        largest = _magnitude_max(largest, regs[out + c])
+        largest = magnitude_max(largest, regs[out + c])
     return largest
 
 
-@njit(cache=CACHED)
+@njit(forceinline=True)
 def _columns(regs, table, row, bias, offsets, weights, past, start, stop, width, mark):
     """Any operation over columns; returns the largest magnitude of what its status depends on."""
     if table[row, KIND] == AFFINE:
@@ -263,17 +257,30 @@ def _columns(regs, table, row, bias, offsets, weights, past, start, stop, width,
         largest = _product_columns(regs, table, row, start, stop, mark)
     elif table[row, KIND] == CELL:
         largest = _cell_columns(regs, table, row, start, stop, width, mark)
+    elif table[row, KIND] == ACCUMULATOR:
+        largest = _accumulator_columns(regs, table, row, bias, offsets, weights, stop, width, mark)
     else:
         _remember(regs, table, row, offsets, past, stop)
         largest = _convolution_columns(regs, table, row, bias, past, stop, width, mark)
+    smooth = table[row, SMOOTH]
+    if smooth:
+        activate_columns(regs, table[row, THIRD], table[row, OUT], start, stop, smooth == TANH, mark)
     if table[row, STICKY]:
         before = table[row, OUT] + start - width
         for c in range(before, before + width):
-            largest = _magnitude_max(largest, regs[c])
+            largest = magnitude_max(largest, regs[c])
     return largest
 
 
-@njit(cache=CACHED)
+@njit(forceinline=True)
+def _activated(value, table, row, mark):
+    """A value after the activation of its operation."""
+    if table[row, SMOOTH]:
+        return activated_value(value, table[row, SMOOTH] == TANH, mark)
+    return bounded(value, lower_bound(table[row, RELU], value))
+
+
+@njit
 def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop, step, width, mark, status):
     """Operations column by column, with their status.
 
@@ -284,7 +291,7 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
         for row in range(first, last):
             kind, out = table[row, KIND], table[row, OUT]
             for c in range(start, start + step):
-                if kind == AFFINE:
+                if kind in (AFFINE, ACCUMULATOR):
                     value = biases[row]
                     for k in range(table[row, FIRST], table[row, LAST]):
                         value = rounded(value + rounded(weights[k] * regs[offsets[k] + c], mark), mark)
@@ -303,24 +310,59 @@ def _one_by_one(regs, table, first, last, biases, offsets, weights, start, stop,
                 if off != off:  # noqa: PLR0124 -- nan
                     found = np.uint8(2) if value != value else np.uint8(1)  # noqa: PLR0124 -- nan
                     status[c] = max(status[c], found)
-                regs[out + c] = _relu(value) if table[row, RELU] else value
+                regs[out + c] = _activated(value, table, row, mark)
         start += step
 
 
-@njit(cache=CACHED)
+@njit(forceinline=True)
+def _checked(regs, table, row, biases, offsets, weights, past, start, stop, width, mark, status, watched):
+    """An operation over columns, and once more, column by column, if something is not finite."""
+    largest = _columns(regs, table, row, biases[row], offsets, weights, past, start, stop, width, mark)
+    if not is_finite_magnitude(largest, biases[row]) and (watched or table[row, STICKY]):
+        _one_by_one(
+            regs, table, row, row + ONE, biases, offsets, weights, start, stop, stop - start, width, mark,
+            status,
+        )  # fmt: skip
+
+
+@njit
+def _whole_block(
+    regs, table, first, last, biases, offsets, weights, past, stop, width, mark, status, watched
+):  # fmt: skip
+    """Operations one after the other, each over the block."""
+    zero = np.uint64(0)
+    row = first
+    while row < last:
+        if width == 1 and table[row, KIND] == ACCUMULATOR and table[row, COUNT] >= FOUR:
+            largest = _four_accumulators(regs, table, row, biases, offsets, weights, stop, mark)
+            if not is_finite_magnitude(largest, biases[row]) and watched:
+                for each in range(row, row + FOUR):
+                    _one_by_one(
+                        regs, table, each, each + ONE, biases, offsets, weights, zero, stop, stop, width,
+                        mark, status,
+                    )  # fmt: skip
+            row += FOUR
+        else:
+            _checked(
+                regs, table, row, biases, offsets, weights, past, zero, stop, width, mark, status, watched
+            )
+            row += ONE
+
+
+@njit
 def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark, status, watched, past):
     """Advance ``width`` sequences by ``steps`` steps.
 
     All integers are unsigned words: an index that cannot be negative needs no check for it.
 
     Args:
-        regs: the registers, flat; tokens are in place, and so is the step before.
+        regs: the registers, flat; tokens are in place, and so are the steps before.
         table: one row per operation; a register stands as the place of its column 0.
         biases: one per operation.
         offsets: per term of an affine operation, the place of its register's column 0,
-            less one step where the term is delayed.
+            less the steps that the term looks back.
         weights: per term.
-        groups: per group (first operation, last operation + 1, 1 if sequential).
+        groups: per group (first operation, last operation + 1, how many steps at once; 0: all).
         steps: how many of the block's steps are used.
         width: sequences side by side.
         mark: which rounding.
@@ -332,26 +374,24 @@ def run_block(regs, table, biases, offsets, weights, groups, steps, width, mark,
             before this block; the weights.
     """
     zero = np.uint64(0)
+    stop = steps * width
     for g in range(len(groups)):
-        first, last = groups[g, 0], groups[g, 1]
-        stop = steps * width
-        sequential = groups[g, 2] == ONE
-        if sequential and width < NARROW:
+        first, last, step = groups[g, 0], groups[g, 1], groups[g, 2] * width
+        if step == zero:
+            _whole_block(
+                regs, table, first, last, biases, offsets, weights, past, stop, width, mark, status, watched
+            )  # fmt: skip
+        elif step < NARROW:
             _one_by_one(
                 regs, table, first, last, biases, offsets, weights, zero, stop, width, width, mark, status
             )  # fmt: skip
-            continue
-        step = width if sequential else stop
-        start = zero
-        while start < stop:
-            for row in range(first, last):
-                end = start + step
-                largest = _columns(
-                    regs, table, row, biases[row], offsets, weights, past, start, end, width, mark
-                )  # fmt: skip
-                if not _is_finite_magnitude(largest, biases[row]) and (watched or table[row, STICKY]):
-                    _one_by_one(
-                        regs, table, row, row + ONE, biases, offsets, weights, start, end, step, width, mark,
-                        status,
+        else:
+            start = zero
+            while start < stop:
+                end = min(start + step, stop)
+                for row in range(first, last):
+                    _checked(
+                        regs, table, row, biases, offsets, weights, past, start, end, width, mark, status,
+                        watched,
                     )  # fmt: skip
-            start += step
+                start = end

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, assert_never
 
 import numpy as np
@@ -11,10 +12,16 @@ import numpy.typing as npt
 
 from compiler.exact import ZERO
 from stability.engines.native import kernels
-from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product, Term, sources
+from stability.engines.native.delays import Delays, without_copies
+from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product, Term
 from stability.engines.plan import Plan
+from stability.engines.schedule import Group
 from stability.formats import Format
-from stability.rounding import round_rational, round_rationals
+from stability.rounding import round_rationals
+
+SMOOTH = {"sigmoid": int(kernels.SIGMOID), "tanh": int(kernels.TANH)}
+ARGUMENT = -1
+"""A register beside the plan's: what a sigmoid or tanh is taken of, while it is."""
 
 Floats = npt.NDArray[np.floating[Any]]
 Indices = npt.NDArray[np.int64]
@@ -26,29 +33,31 @@ class Lowered:
 
     Attributes:
         table: (operations, FIELDS): see the kernels.
+        backs: per operation, how many steps back it reads LEFT, RIGHT and THIRD.
         biases: one per operation.
-        registers: per term, which register.
-        delayed: per term, 1 if its value of the step before.
+        terms: (terms, 2): which register, and how many steps back.
         weights: per term.
-        groups: (groups, 3): first and last operation, 1 if sequential.
+        groups: (groups, 3): first and last operation; how many steps at once, 0 for all.
         rows: rows of the register file.
-        tokens, outputs: rows of the token's entries and of the outputs.
-        wires: rows of the kept wires.
-        carried: rows that live from step to step, and ``initial``, their first values.
+        tokens: rows of the token's entries.
+        outputs: (outputs, 2): as ``terms``.
+        wires: the kept wires, likewise.
+        past: as ``terms``, what rows that live from step to step hold before the first step,
+            1, 2, … steps back, and ``initial``, the values.
         kernels: the weights of convolutions.
     """
 
     table: Indices
+    backs: Indices
     biases: Floats
-    registers: Indices
-    delayed: Indices
+    terms: Indices
     weights: Floats
     groups: Indices
     rows: int
     tokens: Indices
     outputs: Indices
     wires: dict[int, Indices]
-    carried: Indices
+    past: Indices
     initial: Floats
     kernels: Kernels
 
@@ -74,59 +83,108 @@ class Kernels:
 
 def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lowered:
     """Round a plan's constants to ``fmt``, held in ``carrier``, and place its registers."""
-    place, rows = _places(plan)
-    operations = [operation for group in plan.groups for operation in group.operations]
-    table = np.zeros((len(operations), kernels.FIELDS), dtype=np.int64)
-    biases = np.zeros(len(operations), dtype=carrier)
+    delays = without_copies(plan, fmt)
+    place, rows = _places(plan, delays)
+    place[ARGUMENT] = rows
+    operations = [operation for group in delays.groups for operation in group.operations]
+
+    def taps(registers: Iterable[tuple[int, int]]) -> Indices:
+        found = [delays.tap(register, back) for register, back in registers]
+        return np.array([(place[register], back) for register, back in found], dtype=np.int64).reshape(-1, 2)
+
     terms = [term for operation in operations for term in _terms(operation)]
-    at = lags = 0
-    for number, operation in enumerate(operations):
-        entry = table[number]
-        entry[kernels.OUT] = place[operation.out]
-        match operation:
-            case Affine():
-                entry[kernels.KIND], entry[kernels.RELU], entry[kernels.STICKY] = (
-                    kernels.AFFINE,
-                    operation.relu,
-                    operation.sticky,
-                )
-                entry[kernels.FIRST], entry[kernels.LAST] = at, at + len(operation.terms)
-                at += len(operation.terms)
-                biases[number] = round_rational(operation.bias, fmt)
-            case Convolution():
-                entry[kernels.KIND], entry[kernels.PERIOD] = kernels.CONVOLUTION, operation.period
-                entry[kernels.FIRST], entry[kernels.LAST] = at, at + len(operation.registers)
-                entry[kernels.LAGS], entry[kernels.COUNT] = lags, len(operation.lags)
-                at, lags = at + len(operation.registers), lags + len(operation.lags)
-                biases[number] = round_rational(operation.bias, fmt)
-            case Product():
-                entry[kernels.KIND], entry[kernels.STICKY] = kernels.PRODUCT, operation.sticky
-                entry[kernels.RELU], entry[kernels.DELAYED] = operation.relu, operation.delayed
-                entry[kernels.LEFT], entry[kernels.RIGHT] = place[operation.left], place[operation.right]
-            case Cell():
-                entry[kernels.KIND], entry[kernels.STICKY] = kernels.CELL, operation.strict
-                entry[kernels.LEFT] = place[operation.forget]
-                entry[kernels.RIGHT], entry[kernels.THIRD] = (
-                    place[operation.entry],
-                    place[operation.candidate],
-                )
-            case _:
-                assert_never(operation)
+    table = _table(operations)
+    alone = {group.operations[0].out for group in delays.groups if _accumulates(group, delays)}
+    run = 0
+    for number in range(len(operations) - 1, -1, -1):
+        run = run + 1 if operations[number].out in alone else 0
+        if run:
+            table[number, [kernels.KIND, kernels.COUNT]] = kernels.ACCUMULATOR, run
+    table[:, kernels.OUT] = [place[operation.out] for operation in operations]
+    factors = taps(pair for operation in operations for pair in _factors(operation)).reshape(-1, 3, 2)
+    table[:, [kernels.LEFT, kernels.RIGHT, kernels.THIRD]] = factors[:, :, 0]
+    past = [(place[r], back + 1) for r, values in delays.past.items() for back in range(len(values))]
+    biases = [
+        operation.bias if isinstance(operation, Affine | Convolution) else ZERO for operation in operations
+    ]
     return Lowered(
         table=table,
-        biases=biases,
-        registers=_indices(place[term.register] for term in terms),
-        delayed=_indices(int(term.delayed) for term in terms),
+        backs=factors[:, :, 1],
+        biases=round_rationals(biases, fmt).astype(carrier),
+        terms=taps((term.register, int(term.delayed)) for term in terms),
         weights=round_rationals((term.weight for term in terms), fmt).astype(carrier),
-        groups=_group_ranges(plan),
-        rows=rows,
+        groups=_group_ranges(delays),
+        rows=rows + 1,
         tokens=_indices(place[register] for register in plan.tokens),
-        outputs=_indices(place[register] for register in plan.outputs),
-        wires={wire: _indices(place[r] for r in registers) for wire, registers in plan.wires.items()},
-        carried=_indices(place[register] for register in plan.initial),
-        initial=round_rationals(plan.initial.values(), fmt).astype(carrier),
+        outputs=taps((register, 0) for register in plan.outputs),
+        wires={wire: taps((r, 0) for r in registers) for wire, registers in plan.wires.items()},
+        past=np.array(past, dtype=np.int64).reshape(-1, 2),
+        initial=round_rationals(chain.from_iterable(delays.past.values()), fmt).astype(carrier),
         kernels=_kernels(operations, fmt, carrier),
     )
+
+
+def _accumulates(group: Group[Operation], delays: Delays) -> bool:
+    """Whether a group is one operation that adds one term to what it was one step before."""
+    operation, taps = group.operations[0], delays.reads(group.operations[0])
+    return (
+        group.sequential
+        and len(group.operations) == 1
+        and isinstance(operation, Affine)
+        and not operation.sticky
+        and operation.activation not in SMOOTH
+        and len(taps) == 2
+        and taps[0] == (operation.out, 1)
+        and taps[1][0] != operation.out
+    )
+
+
+def _table(operations: Sequence[Operation]) -> Indices:
+    """The table of operations, registers apart."""
+    table = np.zeros((len(operations), kernels.FIELDS), dtype=np.int64)
+    at = lags = 0
+    for entry, operation in zip(table, operations, strict=True):
+        match operation:
+            case Affine():
+                entry[kernels.KIND] = kernels.AFFINE
+                entry[kernels.STICKY] = operation.sticky
+            case Convolution():
+                entry[kernels.KIND], entry[kernels.PERIOD] = kernels.CONVOLUTION, operation.period
+                entry[kernels.LAGS], entry[kernels.COUNT] = lags, len(operation.lags)
+                lags += len(operation.lags)
+            case Product():
+                entry[kernels.KIND] = kernels.PRODUCT
+                entry[kernels.STICKY] = operation.sticky
+            case Cell():
+                entry[kernels.KIND], entry[kernels.STICKY] = kernels.CELL, operation.strict
+            case _:
+                assert_never(operation)
+        if isinstance(operation, Affine | Product):
+            entry[kernels.RELU] = operation.activation == "relu"
+            entry[kernels.SMOOTH] = SMOOTH.get(operation.activation, 0)
+        entry[kernels.FIRST] = at
+        at += len(_terms(operation))
+        entry[kernels.LAST] = at
+    return table
+
+
+def _factors(operation: Operation) -> tuple[tuple[int, int], ...]:
+    """What stands as LEFT, RIGHT and THIRD in the table, and how many steps back; else its own register."""
+    own = (operation.out, 0)
+    match operation:
+        case Product():
+            return (operation.left, 0), (operation.right, int(operation.delayed)), _argument(operation)
+        case Affine():
+            return own, own, _argument(operation)
+        case Cell():
+            return (operation.forget, 0), (operation.entry, 0), (operation.candidate, 0)
+        case _:
+            return own, own, own
+
+
+def _argument(operation: Affine | Product) -> tuple[int, int]:
+    """Where the value before a sigmoid or tanh is put; else the operation's own register."""
+    return (ARGUMENT if operation.activation in SMOOTH else operation.out), 0
 
 
 def _terms(operation: Operation) -> tuple[Term, ...]:
@@ -164,29 +222,35 @@ def _indices(numbers: Iterable[int]) -> Indices:
     return np.fromiter(numbers, dtype=np.int64)
 
 
-def _group_ranges(plan: Plan) -> Indices:
-    ranges = []
+def _group_ranges(delays: Delays) -> Indices:
+    """First operation, last + 1 and steps at once; what needs no loop over time is joined."""
+    ranges: list[tuple[int, int, int]] = []
     start = 0
-    for group in plan.groups:
-        ranges.append((start, start + len(group.operations), int(group.sequential)))
-        start += len(group.operations)
+    for group in delays.groups:
+        loop = group.sequential and not _accumulates(group, delays)
+        steps, stop = group.steps if loop else 0, start + len(group.operations)
+        if ranges and not steps and not ranges[-1][2]:
+            start = ranges.pop()[0]
+        ranges.append((start, stop, steps))
+        start = stop
     return np.array(ranges, dtype=np.int64).reshape(len(ranges), 3)
 
 
-def _places(plan: Plan) -> tuple[dict[int, int], int]:
+def _places(plan: Plan, delays: Delays) -> tuple[dict[int, int], int]:
     """A row for every register; rows are used again when no later operation needs them.
 
     A small register file stays in the processor's nearest cache.
     """
-    moments = _moments(plan)
+    moments = _moments(delays)
     last_use: dict[int, float] = dict.fromkeys(plan.tokens, -1)
     for moment, operations in enumerate(moments):
         for operation in operations:
             last_use[operation.out] = moment
-            last_use.update(dict.fromkeys(sources(operation), moment))
-    kept = [register for wire in plan.wires.values() for register in wire]
-    last_use.update(dict.fromkeys((*plan.outputs, *kept, *plan.initial), float("inf")))
-    place = {register: row for row, register in enumerate((*plan.tokens, *plan.initial))}
+            last_use.update((register, moment) for register, _ in delays.reads(operation))
+    kept = [*plan.outputs, *(register for wire in plan.wires.values() for register in wire)]
+    last_use.update((delays.tap(register)[0], float("inf")) for register in kept)
+    last_use.update((register, float("inf")) for register in delays.past)
+    place = {register: row for row, register in enumerate(dict.fromkeys((*plan.tokens, *delays.past)))}
     rows = len(place)
     free: list[int] = []
     ending: dict[float, list[int]] = {}
@@ -203,10 +267,10 @@ def _places(plan: Plan) -> tuple[dict[int, int], int]:
     return place, rows
 
 
-def _moments(plan: Plan) -> list[tuple[Operation, ...]]:
+def _moments(delays: Delays) -> list[tuple[Operation, ...]]:
     """Operations that need their registers at the same time: sequential groups as a whole."""
     moments: list[tuple[Operation, ...]] = []
-    for group in plan.groups:
+    for group in delays.groups:
         if group.sequential:
             moments.append(group.operations)
         else:
