@@ -11,7 +11,8 @@ from compiler.compiling import TARGET_NAMES, check_target, compile_program
 from compiler.config import CompileConfig
 from compiler.errors import ConfigError
 from compiler.library import LIBRARY
-from reports.cli import options
+from compiler.real_gates import NativeGates
+from reports.cli import native_options, options
 from reports.files import beside
 from reports.text import plain
 from stability.golden import SPECIAL, GoldenCase, golden_case, judge_of, save_case, special_case
@@ -52,6 +53,13 @@ def golden_command(
     mu: options.Mu = None,
     lam: options.Lam = None,
     reduce: options.Reduce = False,
+    activation: native_options.ActivationOption = "relu",
+    gate_format: native_options.GateFormat = None,
+    gate_length: Annotated[
+        int | None, typer.Option("--gate-length", help="native: the longest prompt (default: --length)")
+    ] = None,
+    epsilon: native_options.Epsilon = None,
+    gate_gain: native_options.GateGain = None,
     as_json: options.Json = False,
 ) -> None:
     """Write weights, a prompt and the true outputs of a model, with a README inside."""
@@ -60,23 +68,37 @@ def golden_command(
     )
     if target is not None:
         check_target(target)
+    native = native_options.native_gates(
+        [target or DEFAULT_TARGET], activation, number_format=gate_format, epsilon=epsilon, gain=gate_gain,
+        length=length if gate_length is None and activation == "native" else gate_length,
+    )  # fmt: skip
     if (source is None) == (case is None):
         raise ConfigError.single(
             "name a program or a --case, one of both", hint="lsrl golden majority -o CASE.npz"
         )
     options.writable_file(output)
     if case is not None:
+        if native is not None:
+            raise ConfigError.single("a --case has ReLU for its gates", hint="name a program")
         given = options.parameters_of(param)
         made = special_case(case, length=length, seed=seed, target=target, config=settings, parameters=given)
     else:
         assert source is not None
-        made = _of_program(source, param, target or DEFAULT_TARGET, settings, length=length, seed=seed)
+        chosen = target or DEFAULT_TARGET
+        made = _of_program(source, param, chosen, settings, native, length=length, seed=seed)
     _write(made, output)
     _report(made, output, as_json=as_json)
 
 
 def _of_program(
-    source: str, param: list[str] | None, target: str, settings: CompileConfig, *, length: int, seed: int
+    source: str,
+    param: list[str] | None,
+    target: str,
+    settings: CompileConfig,
+    native: NativeGates | None,
+    *,
+    length: int,
+    seed: int,
 ) -> GoldenCase:
     program = options.load_source(source, param)
     what = Subject(
@@ -85,7 +107,8 @@ def _of_program(
         parameters=dict(program.parameters),
         entry=LIBRARY.get(source),
     )
-    model = compile_program(program, target, settings, window=window_for(target, length), check=SELF_CHECK)
+    window = window_for(target, length)
+    model = compile_program(program, target, settings, window=window, check=SELF_CHECK, native=native)
     return golden_case(model, what.prompt(seed, length), judge=judge_of(what), seed=seed)
 
 

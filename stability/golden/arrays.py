@@ -68,6 +68,8 @@ class Arrays:
         self.put(prefix + "bias", layer.bias, [len(layer.bias)])
         self.put(prefix + "initial", layer.initial or nothing, [layer.size])
         self.put(prefix + "initial_cell", layer.initial_cell or nothing, [layer.size])
+        if layer.activation == "native" and layer.kind == "gru":
+            self.put(prefix + "bias_hn", layer.bias_hn or nothing, [layer.size])
 
     def put_text(self, name: str, text: str) -> None:
         """Store text as its UTF-8 bytes, which need no notion of text on the other side."""

@@ -17,10 +17,13 @@ from compiler.errors import ConfigError
 from compiler.lowering import lower
 from compiler.model import Label, Model, check_window
 from compiler.model_file import model_hash
-from stability.golden.arrays import DENSE_ENTRIES, Arrays, little_endian
+from stability.formats import SCORED
+from stability.golden.arrays import DENSE_ENTRIES, LOW, Arrays, little_endian
+from stability.golden.bits import RECENT, Floats, Trajectory, recent_bits
 from stability.golden.readme import EQUATIONS, GATE_ORDER, readme
 from stability.measures import sample_steps
 from stability.reference import Reference, reference
+from stability.running import execute
 from stability.subject import RELATIVE_TOLERANCE, Subject
 from stability.tokens import TokenArray, read_tokens
 
@@ -29,9 +32,9 @@ REFERENCE = "reference"
 ALL_STEPS = 1024
 STATE_VALUES = 1 << 18
 """A prompt of more steps, or of more state values, has its states stored at sampled steps only."""
+SCALAR_WORK = 1 << 20
+"""Multiplications up to which the slow engine is done before the fast one, of the same bits, is compiled."""
 NEAREST, RELATIVE, ABSOLUTE = "nearest integer", "relative", "absolute"
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,7 @@ def golden_case(
     check_window(model, length)
     wires = tuple(range(1, len(model.layers) + 1))
     steps = _state_steps(model, length)
-    true = reference(model, prompt, keep=wires, steps=steps, vanishing=True)
+    true = reference(model, prompt, keep=wires, steps=steps, cells=True, vanishing=True)
     judge, expected = judge or Judge(), expected or {}
 
     made = _stored(model, prompt, true, steps)
@@ -163,6 +166,7 @@ def golden_case(
     for key, each in expected.items():
         made.found[f"expected/{key}/outputs"] = np.array(each.outputs, dtype=np.float64)
     manifest = _manifest(model, true, judge, expected, made.rounded) | {
+        "recent_bits": _own_bits(model, prompt, made),
         "case": name,
         "seed": seed,
         "length": length,
@@ -193,7 +197,30 @@ def _stored(model: Model, prompt: TokenArray, true: Reference, steps: npt.NDArra
     made.found["reference/steps"] = steps
     for wire, values in true.wires.items():
         made.put(f"reference/layer{wire - 1}", _flat(values), (len(steps), model.wire_size(wire)))
+    for number, values in true.cells.items():
+        made.put(f"reference/cell_layer{number}", _flat(values), (len(steps), model.layers[number].size))
     return made
+
+
+def _own_bits(model: Model, prompt: TokenArray, made: Arrays) -> dict[str, float]:
+    """The fewest bits that our engine leaves of what recent steps hold, per format that it has.
+
+    What is lost to a format on that scale differs from model to model: a sum that comes back
+    to 0 keeps the rounding errors of its peak.  So this is what a sound kernel is held to.
+    """
+    high = made.found["reference/outputs"]
+    true = Trajectory(name=REFERENCE, high=high, low=made.found.get("reference/outputs" + LOW, 0 * high))
+    found = {}
+    work = len(prompt) * (model.nonzeros + sum(layer.size for layer in model.layers))
+    engine = "scalar" if work <= SCALAR_WORK else "native"
+    for fmt in SCORED.values():
+        try:
+            outputs = execute(model, prompt, fmt, engine=engine).outputs
+        except ConfigError:
+            continue
+        bits = recent_bits(outputs.astype(np.float64), true, fmt, made.found["reference/tolerance"])
+        found[fmt.name] = round(float(bits.min()), 2)
+    return found
 
 
 def _check_kinds(model: Model) -> None:
@@ -242,6 +269,7 @@ def _manifest(
                 "inputs": list(layer.inputs),
                 "size": layer.size,
                 "gates": list(GATE_ORDER[layer.kind]),
+                "activation": layer.activation,
                 "units": [_unit(label) for label in layer.labels],
             }
             for layer in model.layers
@@ -281,7 +309,7 @@ def _readme(
         title=f"{model.name} as {model.target}",
         about=about,
         trajectories=manifest["trajectories"],
-        kinds=[layer.kind for layer in model.layers],
+        kinds=[(layer.kind, layer.activation) for layer in model.layers],
         facts={
             "length": manifest["length"],
             "output_dim": model.output_dim,
@@ -290,6 +318,7 @@ def _readme(
             "rung": true.rung,
             "states_rung": true.wires_rung,
             "judge": judge.text,
+            "recent": RECENT,
             "steps": "all" if everything else f"{len(steps)} of {manifest['length']}",
         },
     )

@@ -1,8 +1,13 @@
-"""How far a kernel's outputs are from a golden case, and whether that is good enough."""
+"""How far a kernel's outputs are from a golden case, and whether that is good enough.
+
+Bits are counted on the two scales of :mod:`stability.golden.bits`.  On the one that
+remembers, a kernel needs a fixed number of them; on the one that forgets, about as many as
+our own engine leaves in the same format.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +15,17 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError
 from stability.formats import BFLOAT16, FLOAT64, SCORED, Format
+from stability.golden.bits import RECENT, Floats, Trajectory, bits_left, error_of, recent_bits
 from stability.golden.case import REFERENCE
-from stability.golden.reading import Floats, StoredCase, Trajectory
+from stability.golden.reading import StoredCase
+from stability.golden.states import StateScore
 from stability.measures import first_true
 from stability.reference import UNCERTIFIED
 
 EXPECTED_SLACK = 3
 """Bits by which an arithmetic that is stated to the last rounding may differ in order of operations."""
+RECENT_SLACK = 3
+"""Bits by which a sound kernel may fall short of our engine on the scale that forgets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +38,16 @@ class Score:
         worst_bits: the fewest significant bits left at any step, and ``worst_step``.
         median_bits: over all steps.
         final_bits: at the last step.
+        recent_bits: the fewest left of what the last 64 steps hold, and ``recent_step``.
+        recent_own: as many as our engine leaves in this format; ``None``: not known.
+        recent_min: the threshold on that scale; ``None``: it does not decide.
         horizon: the first wrong step; ``None``: none in this length.
         first_bad: the first step that is not finite, and ``bad`` what it is: ``overflow`` or ``nan``.
         expected_bad: the first step that should not be finite.
         min_bits: the threshold.
         reasons: why it failed; empty if it passed.
         others: for every trajectory of the case, the fewest bits left against it.
+        states: what was judged besides the outputs.
         unrounded: the first step whose output the format does not hold; ``None``: none.
     """
 
@@ -44,6 +57,10 @@ class Score:
     worst_step: int
     median_bits: float
     final_bits: float
+    recent_bits: float
+    recent_step: int
+    recent_own: float | None
+    recent_min: float | None
     horizon: int | None
     first_bad: int | None
     bad: str | None
@@ -52,6 +69,7 @@ class Score:
     reasons: tuple[str, ...]
     others: dict[str, float]
     unrounded: int | None
+    states: tuple[StateScore, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -78,6 +96,7 @@ def score(
     *,
     against: str | None = None,
     min_bits: float | None = None,
+    states: Sequence[StateScore] = (),
 ) -> Score:
     """Judge outputs.
 
@@ -87,6 +106,7 @@ def score(
         fmt: the format under test: its precision and its threshold.
         against: a trajectory of the case; default: the one the case names for the format.
         min_bits: the threshold; default: :func:`default_min_bits`.
+        states: from :func:`stability.golden.states.score_states`; they need as many bits.
 
     Raises:
         ConfigError: no such trajectory, an uncertified reference, or a threshold that the
@@ -106,10 +126,15 @@ def score(
         )
     least = default_min_bits(case, fmt, chosen) if min_bits is None else min_bits
     true = case.trajectories[chosen]
-    bits = bits_left(outputs, true, fmt).min(axis=1)
+    bits = bits_left(outputs, true, fmt, case.tolerance).min(axis=1)
+    own = case.recent.get(fmt.name) if chosen == REFERENCE else None
+    recent_least = None if own is None else max(0.0, min(least, own - RECENT_SLACK))
+    recent = recent_bits(outputs, true, fmt, case.tolerance).min(axis=1)
     first_bad, bad = _first_bad(outputs)
-    worst = int(np.argmin(bits))
-    horizon = first_true(np.any(~(_error(outputs, true) < case.tolerance), axis=1))
+    worst, latest = int(np.argmin(bits)), int(np.argmin(recent))
+    horizon = first_true(np.any(~(error_of(outputs, true) < case.tolerance), axis=1))
+    scales = ((bits, least), (recent, recent_least))
+    reasons = _reasons(case, outputs, true, scales, horizon, equal=min_bits is None)
     return Score(
         format=fmt.name,
         against=chosen,
@@ -117,13 +142,21 @@ def score(
         worst_step=worst,
         median_bits=float(np.median(bits)),
         final_bits=float(bits[-1]),
+        recent_bits=float(recent[latest]),
+        recent_step=latest,
+        recent_own=own,
+        recent_min=recent_least,
         horizon=horizon,
         first_bad=first_bad,
         bad=bad,
         expected_bad=_first_bad(true.high)[0],
         min_bits=least,
-        reasons=tuple(_reasons(case, outputs, true, bits, least, horizon, equal=min_bits is None)),
-        others={name: float(bits_left(outputs, each, fmt).min()) for name, each in case.trajectories.items()},
+        reasons=(*reasons, *(_lost(state, least) for state in states if state.worst_bits < least)),
+        states=tuple(states),
+        others={
+            name: float(bits_left(outputs, each, fmt, case.tolerance).min())
+            for name, each in case.trajectories.items()
+        },
         unrounded=first_true(np.any(~_held(outputs, fmt), axis=1)),
     )
 
@@ -132,8 +165,7 @@ def _reasons(
     case: StoredCase,
     outputs: Floats,
     true: Trajectory,
-    bits: Floats,
-    least: float,
+    scales: Sequence[tuple[Floats, float | None]],
     horizon: int | None,
     *,
     equal: bool,
@@ -141,14 +173,21 @@ def _reasons(
     found, expected = _first_bad(outputs), _first_bad(true.high)
     if found != expected:
         yield f"{_told(*found)}, expected {_told(*expected)}"
-    worst = int(np.argmin(bits))
-    if bits[worst] < least:
-        yield f"{bits[worst]:.1f} bits left at step {worst}, below {least:g}"
-    changed = first_true(np.any(_error(outputs, true) != 0, axis=1))
+    for (bits, least), whose in zip(scales, ("", f" of what the last {RECENT} steps hold"), strict=True):
+        worst = int(np.argmin(bits))
+        if least is not None and bits[worst] < least:
+            yield f"{bits[worst]:.1f} bits left{whose} at step {worst}, below {least:g}"
+            break  # what is lost on the first scale is lost on the second
+    changed = first_true(np.any(error_of(outputs, true) != 0, axis=1))
     if case.exact and equal and changed is not None:
         yield f"not equal to the reference at step {changed}, where equality is asked for"
     if case.nearest and horizon is not None:
         yield f"a wrong output at step {horizon}"
+
+
+def _lost(state: StateScore, least: float) -> str:
+    where = f"{state.name} at step {state.step}, unit {state.unit}"
+    return f"{state.worst_bits:.1f} bits left of {where}, below {least:g}"
 
 
 def scored_format(name: str) -> Format:
@@ -161,31 +200,6 @@ def scored_format(name: str) -> Format:
     if found is None:
         raise ConfigError.single(f"cannot score in {name!r}", hint="one of " + ", ".join(SCORED))
     return found
-
-
-def bits_left(outputs: Floats, true: Trajectory, fmt: Format) -> Floats:
-    """(T, output_dim): significant bits, as :func:`stability.measures.deviation` counts them.
-
-    Where the trajectory is not finite, the same inf (or a nan) has all bits and anything
-    else none.
-    """
-    precision = float(fmt.precision)
-    error = _error(outputs, true)
-    known = np.where(np.isfinite(true.high), np.abs(true.high), 0.0)
-    size = np.maximum.accumulate(known, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        bits = np.clip(-np.log2(error / size), 0.0, precision) + 0.0  # no −0
-    bits = np.where(np.isfinite(error) & (size > 0), bits, 0.0)
-    return np.where(error == 0, precision, bits)
-
-
-def _error(outputs: Floats, true: Trajectory) -> Floats:
-    """|y − r|; 0 where both are the same inf or both nan, inf where only one is finite."""
-    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        error = np.abs((outputs - true.high) - true.low)
-    same = (outputs == true.high) | (np.isnan(outputs) & np.isnan(true.high))
-    finite = np.isfinite(outputs) & np.isfinite(true.high)
-    return np.where(finite, error, np.where(same, 0.0, np.inf))
 
 
 def _first_bad(values: Floats) -> tuple[int | None, str | None]:

@@ -155,6 +155,36 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_states_and_recent_bits_are_told(tmp_path: Path) -> None:
+    """Two scales, the states and the cells each have their line; a late error fails by the second scale."""
+    case = made(tmp_path, "linear_attention", "--length", 150)
+    with np.load(case) as opened:
+        given = {
+            name.removeprefix("reference/"): opened[name]
+            for name in opened.files
+            if name.startswith(("reference/outputs", "reference/layer", "reference/cell"))
+            and not name.endswith("_low")
+        }
+    np.savez(tmp_path / "out.npz", **given)
+    done = lsrl("score", case, tmp_path / "out.npz", "--format", "float32")
+    assert done.exit_code == 0, done.output
+    for words in (
+        "bits left of what the last 64 steps hold: 24.0 at worst (step 0); our engine leaves ",
+        "states of 3: 24.0 bits left at worst (layer0 unit 0, step 0)",
+        "cells of 3: 24.0 bits left at worst (cell_layer0 unit 0, step 0)",
+        "PASS: at least 12 bits left at every step, and 12 of what recent ones hold",
+    ):
+        assert words in done.stdout
+    given["cell_layer2"][100] *= 1.1
+    np.savez(tmp_path / "out.npz", **given)
+    failed = lsrl("score", case, tmp_path / "out.npz", "--format", "float32")
+    assert failed.exit_code == 1
+    assert "bits left of cell_layer2 at step 100, unit " in failed.stdout
+    shown = json.loads(lsrl("score", case, tmp_path / "out.npz", "--format", "float32", "--json").stdout)
+    assert {each["name"] for each in shown["states"]} == set(given) - {"outputs"}
+    assert shown["recent_min"] == 12
+
+
 def test_missing_and_damaged_files_are_one_line(tmp_path: Path) -> None:
     """A case or outputs that are not there, or are something else."""
     case = made(tmp_path, "--case", "decay", "--length", 16)
@@ -162,7 +192,7 @@ def test_missing_and_damaged_files_are_one_line(tmp_path: Path) -> None:
     refused(lsrl("score", tmp_path / "no.npz", out, "--format", "float16"), "no.npz")
     refused(lsrl("score", case, tmp_path / "no.npy", "--format", "float16"), "no.npy")
     refused(lsrl("score", out, out, "--format", "float16"), "not a golden case")
-    refused(lsrl("score", case, case, "--format", "float16"), "not a .npy array")
+    refused(lsrl("score", case, case, "--format", "float16"), "an .npz without the array 'outputs'")
     refused(lsrl("score", tmp_path, out, "--format", "float16"), "directory")
     case.write_bytes(case.read_bytes()[:900])
     refused(lsrl("score", case, out, "--format", "float16"), "damaged")

@@ -43,9 +43,10 @@ from stability.golden import (
     special_case,
 )
 from stability.golden import case as case_module
-from stability.golden.reading import StoredCase, Trajectory
+from stability.golden.bits import Trajectory, bits_left
+from stability.golden.reading import StoredCase
 from stability.golden.readme import EQUATIONS, GATE_ORDER, PROGRAM_BEGINS, PROGRAM_ENDS
-from stability.golden.scoring import bits_left, scored_format
+from stability.golden.scoring import scored_format
 from stability.golden.special import special_program
 from stability.measures import deviation, worst
 from stability.reference import reference
