@@ -1,17 +1,18 @@
 """Static findings: what will go wrong in a number format, before anything runs.
 
 Read off the ranges, lattices and constants of a lowered program: constants and
-values that the format cannot hold, comparisons that do not saturate, and counters
-that stop when their increment falls below half an ulp.
+values that the format cannot hold, comparisons that do not saturate, counters
+that stop when their increment falls below half an ulp, and states that grow past
+what the format holds, with the step at which they do (:mod:`stability.reach`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gmpy2 import mpq
+from gmpy2 import mpq, mpz
 
 from compiler import ir
 from compiler.compiling import settle
@@ -19,15 +20,26 @@ from compiler.config import CompileConfig
 from compiler.errors import Diagnostic, Span
 from compiler.exact import ZERO
 from compiler.lowering import Lowered, lower
-from compiler.ranges import Range
-from compiler.scalars import StateGroup, affine_range
+from compiler.ranges import Range, rational_gcd
+from compiler.scalars import Form, StateGroup, affine_range
 from stability.formats import AnyFormat, Format, parse_format
+from stability.measures import to_float
+from stability.reach import ACCUMULATOR, MOST_STATES, Extents, growth, reach_of
 from stability.rounding import round_rational
 
 Kind = Literal["overflow", "unsaturated", "counter", "note"]
-ACCUMULATOR = (((0, mpq(1)),),)
-"""The recurrence s_t = s_{t−1} + u of one coordinate."""
 WIDER = "use a format with a wider exponent"
+WIDER_STATE = "keep this state in a wider format"
+TAMER = "give A a spectral radius of at most 1"
+EXPANDING = 1 + 1e-9
+"""A spectral radius beyond this one is growth and no rounding error."""
+ASSUMED = Range(mpq(-1), mpq(1))
+"""Where a value is taken to lie that has no range: what a growing state does then is worth knowing."""
+BEYOND_FLOAT64 = mpq(2) ** 1024
+LONGEST_NUMBER = 20
+"""Characters of a fraction that is written out."""
+LONGEST_EXACT = 10_000
+"""Steps of a state without inputs that are followed exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,54 +89,109 @@ def check(
     """
     fmt = parse_format(format)
     lowered = lower(program, settle(config or CompileConfig(), target))
-    found = [*_overflows(lowered, fmt, length), *_notes(lowered), *_counters(lowered, fmt, length)]
+    extents = Extents(lowered.graph, length)
+    found = [
+        *_overflows(lowered, fmt, extents),
+        *_unranged(lowered, fmt, extents),
+        *_notes(lowered),
+        *_counters(lowered, fmt, extents),
+    ]
     unique = {(each.kind, each.span, each.message): each for each in found}
     return sorted(unique.values(), key=lambda each: (each.span is None, each.span or Span(file="", line=0)))
 
 
-def _overflows(lowered: Lowered, fmt: AnyFormat, length: int) -> Iterator[Finding]:
+def _overflows(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
     """Constants beyond the largest finite number, and values where they first get there.
 
     What only passes on a value that is too large already is left out.
     """
     if not isinstance(fmt, Format):
         return
-    extents = lowered.graph.refined(_reaches(lowered, length))
     seen: set[Span | None] = set()
-    too_large: list[bool] = []
+    first: list[int | None] = []  # per node, the tokens after which it is too large
     for index, node in enumerate(lowered.program.nodes):
         constant = max((abs(value) for value in _constants(node)), default=ZERO)
-        sizes = [affine_range(form, extents).magnitude for form in lowered.graph.forms[index]]
-        largest = max((size for size in sizes if size is not None), default=ZERO)
-        too_large.append(_infinite(largest, fmt))
-        inherited = any(too_large[source] for source in ir.sources_of(node))
-        if _infinite(constant, fmt):
-            what = f"the constant {_number(constant)}"
-        elif too_large[-1] and not inherited:
-            what = f"a value that may reach {_number(largest)}"
-        else:
-            continue
-        if node.span in seen:
+        first.append(_tokens_to_overflow(lowered.graph.forms[index], fmt, extents))
+        tokens = first[-1]
+        before = [first[source] for source in ir.sources_of(node)]
+        sooner = tokens is not None and all(each is None or each > tokens for each in before)
+        if node.span in seen or not (sooner or _infinite(constant, fmt)):
             continue
         seen.add(node.span)
+        if _infinite(constant, fmt):
+            what = f"the constant {_number(constant)} overflows {fmt.name} (max {_number(fmt.largest)})"
+            yield _overflow(lowered, node, what, None)
+        else:
+            known = _infinite(_largest(lowered.graph.forms[index], lowered.graph.ranges), fmt)
+            yield _overflow(lowered, node, _reached(lowered, index, fmt, extents), None if known else tokens)
+
+
+def _tokens_to_overflow(forms: Sequence[Form], fmt: Format, extents: Extents) -> int | None:
+    return extents.first(lambda known: _infinite(_largest(forms, known), fmt))
+
+
+def _largest(forms: Sequence[Form], known: Sequence[Range]) -> mpq:
+    """The largest magnitude of the components that have a bound."""
+    sizes = [affine_range(form, known).magnitude for form in forms]
+    return max((size for size in sizes if size is not None), default=ZERO)
+
+
+def _reached(lowered: Lowered, index: int, fmt: Format, extents: Extents) -> str:
+    limit = f"{fmt.name} (max {_number(fmt.largest)})"
+    factor = _growth(lowered, index)
+    if factor > EXPANDING:
+        return f"it grows by a factor of up to {factor:.6g} a step and overflows {limit}"
+    largest = _largest(lowered.graph.forms[index], extents.after(extents.length))
+    return f"a value that may reach {_number(largest)} overflows {limit}"
+
+
+def _growth(lowered: Lowered, index: int) -> float:
+    """By what factor a state of this node grows in a step; 0 for other nodes."""
+    if not isinstance(lowered.program.nodes[index], ir.LinState):
+        return 0.0
+    own = {symbol for form in lowered.graph.forms[index] for symbol, _ in form.terms}
+    return max((growth(group) for group in lowered.graph.groups if own & set(group.symbols)), default=0.0)
+
+
+def _overflow(lowered: Lowered, node: ir.Node, what: str, tokens: int | None) -> Finding:
+    grows = isinstance(node, ir.LinState) and "grows by" in what
+    remedy = TAMER if grows else "compile with mu=auto and lam=auto, declare smaller ranges"
+    when = f" at step {tokens - 1:,} at the earliest" if tokens is not None else ""
+    return Finding(
+        kind="overflow",
+        message=f"{_source_name(lowered, node)}: {what}{when}",
+        span=node.span,
+        remedy=f"{remedy}, or {WIDER}",
+        step=None if tokens is None else tokens - 1,
+    )
+
+
+def _unranged(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
+    """States that grow whatever feeds them, where the range of what feeds them is not known."""
+    if not isinstance(fmt, Format):
+        return
+    known = extents.after(extents.length)
+    for group in extents.growing:
+        drive = [affine_range(form, known) for form in group.drive]
+        if all(each.magnitude is not None for each in drive) or len(group.rows) > MOST_STATES:
+            continue
+        factor = growth(group)
+        if factor <= EXPANDING:
+            continue
+        fed = [each if each.magnitude is not None else ASSUMED for each in drive]
+        tokens = reach_of(group, fed, extents.length).first_beyond(to_float(fmt.largest))
+        if tokens is None:
+            continue
+        label = lowered.graph.labels[group.symbols[0]]
         yield Finding(
             kind="overflow",
-            message=f"{_source_name(lowered, node)}: {what} overflows {fmt.name} "
-            f"(max {_number(fmt.largest)})",
-            span=node.span,
-            remedy=f"compile with mu=auto and lam=auto, declare smaller ranges, or {WIDER}",
+            message=f"{label.variable}: it grows by a factor of up to {factor:.6g} a step: fed with values "
+            f"up to 1 (what feeds it has no range) it overflows {fmt.name} (max {_number(fmt.largest)}) "
+            f"at step {tokens - 1:,} at the earliest",
+            span=label.span,
+            remedy=f"declare the range of the Input, {TAMER}, or {WIDER}",
+            step=tokens - 1,
         )
-
-
-def _reaches(lowered: Lowered, length: int) -> dict[int, Range]:
-    """How far accumulators can come in a prompt of ``length`` tokens."""
-    reaches: dict[int, Range] = {}
-    for group in lowered.graph.groups:
-        fastest = lowered.graph.range_of(group.drive[0]).magnitude
-        if group.rows == ACCUMULATOR and fastest is not None:
-            reach = abs(group.initial[0]) + fastest * length
-            reaches[group.symbols[0]] = Range(-reach, reach)
-    return reaches
 
 
 def _source_name(lowered: Lowered, node: ir.Node) -> str:
@@ -159,45 +226,127 @@ def _notes(lowered: Lowered) -> Iterator[Finding]:
         yield Finding(kind=kind, message=finding.message, span=finding.span, remedy=finding.hint or "")
 
 
-def _counters(lowered: Lowered, fmt: AnyFormat, length: int) -> Iterator[Finding]:
-    """Accumulators s_t = s_{t−1} + u that pass 2^p times the spacing of their increments."""
-    for group in lowered.graph.groups:
-        if group.rows != ACCUMULATOR:
-            continue
-        limit, fastest = _accumulation(lowered, group, fmt)
-        if limit is None or fastest is None or not 0 < fastest <= limit:
-            continue
-        held = lowered.graph.ranges[group.symbols[0]].magnitude
-        start = abs(group.initial[0])
-        reach = start + fastest * length
-        if held is not None:
-            reach = min(reach, held)
-        if reach <= limit:
-            continue
-        step = max(0, int((limit - start) / fastest))
-        label = lowered.graph.labels[group.symbols[0]]
-        yield Finding(
-            kind="counter",
-            message=f"{label.variable} adds up to {_number(fastest)} a step: {fmt.name} holds such sums "
-            f"exactly up to {_number(limit)}, which is reached at step {step} at the earliest",
-            span=label.span,
-            remedy="keep this state in a wider format, or count modulo (f_modulo_counter, f_ring_counter)",
-            step=step,
-        )
+def _counters(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
+    """States that live on a lattice and pass 2^p times its spacing, where the format leaves it."""
+    for group in extents.growing:
+        found = _accumulated if group.rows == ACCUMULATOR else _grown
+        yield from found(lowered, group, fmt, extents)
 
 
-def _accumulation(lowered: Lowered, group: StateGroup, fmt: AnyFormat) -> tuple[mpq | None, mpq | None]:
-    """(largest exact sum, largest increment) of an accumulator; None where unknown."""
-    drive = lowered.graph.range_of(group.drive[0])
+def _accumulated(lowered: Lowered, group: StateGroup, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
+    """A sum s_t = s_{t−1} + u; its spacing is that of its increments."""
+    symbol, drive = group.symbols[0], group.drive[0]
+    spacing = _increment(affine_range(drive, extents.after(1)))
+    limit = _limit(spacing, fmt)
+    tokens = _tokens_to_pass(symbol, limit, extents)
+    if tokens is None:
+        return
+    fastest = affine_range(drive, extents.after(tokens)).magnitude
+    if fastest is not None and 0 < fastest <= limit:
+        how = f"adds up to {_number(fastest)} a step"
+        remedy = f"{WIDER_STATE}, or count modulo (f_modulo_counter, f_ring_counter)"
+        yield _lost(lowered, symbol, how, spacing, fmt, tokens - 1, remedy)
+
+
+def _increment(drive: Range) -> mpq:
+    """The spacing of the sums of what lies in this range; 0 for real values."""
     if drive.step is None:
-        return None, None
+        return ZERO
     spacing = drive.step if drive.step > 0 else abs(drive.offset)
     if drive.step > 0 and drive.offset:
         spacing = min(spacing, abs(drive.offset), drive.step - drive.offset)
-    return spacing * mpq(2) ** fmt.precision, drive.magnitude
+    return spacing
+
+
+def _grown(lowered: Lowered, group: StateGroup, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
+    """Any other state; its spacing is that of its own lattice."""
+    found: list[tuple[int, int, mpq]] = []
+    for symbol in group.symbols:
+        extent = lowered.graph.ranges[symbol]
+        spacing = rational_gcd(extent.step, extent.offset) if extent.step else ZERO
+        tokens = _tokens_to_pass(symbol, _limit(spacing, fmt), extents)
+        if tokens is not None and tokens > 1:  # else a single input passes it
+            found.append((tokens, symbol, spacing))
+    if not found:
+        return
+    tokens, symbol, spacing = min(found)
+    step = _followed(lowered, group, fmt, extents.length, tokens - 1) if _dyadic(spacing) else tokens - 1
+    if step is None:
+        return
+    factor = growth(group)
+    how = f"grows by a factor of up to {factor:.6g} a step" if factor > EXPANDING else "adds up"
+    yield _lost(lowered, symbol, how, spacing, fmt, step, f"{WIDER_STATE}, or {TAMER}")
+
+
+def _dyadic(value: mpq) -> bool:
+    return bool(value.denominator & (value.denominator - 1) == 0)
+
+
+def _limit(spacing: mpq, fmt: AnyFormat) -> mpq:
+    """How far a format tells multiples of ``spacing`` apart; 0 for no spacing.
+
+    Where it holds them exactly, up to 2^p times the power of two in ``spacing``: of the
+    multiples of 3 it holds those to 2^p.
+    """
+    if _dyadic(spacing):
+        spacing = mpq(spacing.numerator & -spacing.numerator, spacing.denominator)
+    return spacing * mpq(2) ** fmt.precision
+
+
+def _tokens_to_pass(symbol: int, limit: mpq, extents: Extents) -> int | None:
+    def passes(known: Sequence[Range]) -> bool:
+        size = known[symbol].magnitude
+        return size is not None and size > limit
+
+    return extents.first(passes) if limit else None
+
+
+def _lost(
+    lowered: Lowered, symbol: int, how: str, spacing: mpq, fmt: AnyFormat, step: int, remedy: str
+) -> Finding:
+    label = lowered.graph.labels[symbol]
+    limit = _number(_limit(spacing, fmt))
+    step_size = str(spacing) if len(str(spacing)) <= LONGEST_NUMBER else _number(spacing)
+    exactly = "holds such sums exactly" if _dyadic(spacing) else f"tells multiples of {step_size} apart"
+    return Finding(
+        kind="counter",
+        message=f"{label.variable} {how}: {fmt.name} {exactly} up to {limit}, which is passed at step "
+        f"{step:,} at the earliest",
+        span=label.span,
+        remedy=remedy,
+        step=step,
+    )
+
+
+def _followed(lowered: Lowered, group: StateGroup, fmt: AnyFormat, length: int, step: int) -> int | None:
+    """The step at which a state that no input changes is first not held; ``step`` for any other.
+
+    Powers of two pass every bound and are exact all the same; None says so.
+    """
+    drive = [lowered.graph.range_of(form) for form in group.drive]
+    if any(each.step != 0 for each in drive) or step >= LONGEST_EXACT:
+        return step
+    state = group.initial
+    for now in range(min(length, LONGEST_EXACT)):
+        state = tuple(
+            sum((value * state[j] for j, value in row), fed.offset)
+            for row, fed in zip(group.rows, drive, strict=True)
+        )
+        if any(_significant_bits(value.numerator) > fmt.precision for value in state):
+            return now
+        if isinstance(fmt, Format) and max(map(abs, state)) > fmt.largest:
+            return None
+    return None
+
+
+def _significant_bits(whole: mpz) -> int:
+    """Its bits without the zeros at its end."""
+    return int((whole >> (whole.bit_scan1() or 0)).bit_length())
 
 
 def _number(value: mpq) -> str:
+    if abs(value) > BEYOND_FLOAT64:
+        return "more than 2^1024"
     if value.denominator == 1 and abs(value) < 10**7:
         return str(value.numerator)
     return f"{float(value):.6g}" if abs(value) < mpq(10) ** 300 else f"2^{value.numerator.bit_length()}"

@@ -15,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from gmpy2 import mpq
 
+from compiler.convolution import lag_matrices
 from compiler.errors import ConfigError
 from compiler.exact import ZERO, Matrix, Vector
-from compiler.export.dense import lag_kernels
 from compiler.model import Layer, Model
 from stability.bounded import Arithmetic, Bounded, Sums, joined, with_one
 from stability.formats import Format
 
 LONGEST_SUM = 8000
+KERNEL_BITS = 1100
+"""Bits of a kernel's entry that has grown long: as good as exact beside any format's rounding."""
 KINDS = frozenset({"linear", "relu", "gate", "glu", "state", "rnn", "lstm", "gru", "conv"})
 
 
@@ -44,6 +46,11 @@ def forward_error(model: Model, tokens: npt.NDArray[Any], fmt: Format) -> Bounde
     for layer in model.layers:
         if layer.kind not in KINDS:
             raise ConfigError.single(f"no error bound is known for layers of kind {layer.kind!r}")
+        if layer.activation == "native":
+            raise ConfigError.single(
+                "no forward error bound is known for sigmoid and tanh",
+                hint="real gates come with a bound of their own",
+            )
     arithmetic = Arithmetic(fmt)
     batch, length = tokens.shape[:2]
     stack = _Stack(model, arithmetic, batch)
@@ -138,7 +145,7 @@ class _Convolution:
 
     def __init__(self, layer: Layer, window: int | None, arithmetic: Arithmetic, batch: int) -> None:
         self.source, self._arithmetic = layer, arithmetic
-        kernels = lag_kernels(layer, window)
+        kernels = lag_matrices(layer, window, KERNEL_BITS)
         if sum(kernel.width for kernel in kernels) > LONGEST_SUM:
             raise ConfigError.single(
                 f"no error bound is known for sums of more than {LONGEST_SUM} terms",

@@ -17,11 +17,12 @@ import numpy.typing as npt
 from gmpy2 import mpq
 
 from compiler import ir
-from compiler.exact import exact
+from compiler.exact import Number, exact
 from compiler.library import LIBRARY
-from compiler.loading import load_program
+from compiler.loading import library_names, program_text
 from compiler.lowering import lower
 from compiler.programs.base import LibraryProgram, Parameters
+from compiler.text import parse_program
 
 UNREADABLE = -(2**62)
 RELATIVE_TOLERANCE = 1e-3
@@ -40,12 +41,18 @@ class Subject:
         source: the program.
         parameters: the values of its parameters.
         entry: its library entry, or None for a user's own program.
+        file: the name of the file that it was read from.
+        path: where that file is; empty for a program of the library.
+        text: what the file says.
     """
 
     name: str
     source: ir.Program
     parameters: Parameters
     entry: LibraryProgram | None
+    file: str = ""
+    path: str = ""
+    text: str = ""
 
     @property
     def parameter_text(self) -> str:
@@ -95,12 +102,20 @@ def subject(name_or_path: str, parameters: dict[str, str] | None = None) -> Subj
     Raises:
         LsrlError: no such program, or the program is wrong.
     """
-    bare = load_program(name_or_path)
-    known = {name for name, _ in bare.parameters}
-    chosen = {name: value for name, value in (parameters or {}).items() if name in known}
-    source = load_program(name_or_path, **chosen) if chosen else bare
+    file, text = program_text(name_or_path)
+    source = parse_program(text, file=file)
+    known = {name for name, _ in source.parameters}
+    chosen: dict[str, Number] = {name: value for name, value in (parameters or {}).items() if name in known}
+    if chosen:
+        source = parse_program(text, file=file, parameters=chosen)
     return Subject(
-        name=source.name, source=source, parameters=dict(source.parameters), entry=LIBRARY.get(name_or_path)
+        name=source.name,
+        source=source,
+        parameters=dict(source.parameters),
+        entry=LIBRARY.get(name_or_path),
+        file=file,
+        path="" if name_or_path in library_names() else str(name_or_path),
+        text=text,
     )
 
 
