@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from compiler.compiling import UNCOMPILED
+from reports.drifting import said_of_drifting
 from reports.gating import Comparison, compare, said_of_gating
 from reports.statements import Statement, format_weight, listed, under
 from reports.tables import PAIRING, cells_of, share_text, titled
@@ -86,6 +87,7 @@ def find(frame: pd.DataFrame) -> Findings:
         *_said_of_breakages(breakages),
         *_programs(cells),
         *said_of_gating(comparisons),
+        *said_of_drifting(frame),
         *_failed(cells),
         *_overflows(cells),
         *_references(cells),

@@ -1,11 +1,18 @@
-"""Gated against ungated models, paired, with controls."""
+"""Gated against ungated models, paired, with controls.
+
+Pairs share program, parameters, configuration, format, engine, prompt and length.  Pairs
+with the same outputs at every sampled step count once and tell nothing about a direction; of the
+others :mod:`stability.paired` tells the ratio of their largest errors (the fewest significant
+bits of all sampled steps), its interval over programs, a signed-rank test, and the size of the effect.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from compiler.compiling import UNCOMPILED
@@ -13,9 +20,15 @@ from reports.statements import Statement, format_weight, listed
 from reports.tables import PAIRING, has_window, is_product
 from reports.text import plain
 from stability.drift import NO_CONDITIONAL
+from stability.paired import LEVEL, Paired, holm, paired
 
 SAME_BITS = 1.0
 """Two runs without a wrong token count as equal if their last steps differ by at most this many bits."""
+
+TELLING = 6
+"""Pairs from which on statistics are put in words: with fewer, no test comes below p = 0.05."""
+SEED = 0
+"""Of the bootstrap: the same frame gives the same report."""
 
 Effect = Literal["construction", "architecture", "both"]
 
@@ -33,6 +46,8 @@ class Comparison:
         left: what the first of each pair has; ``right``: the second.
         better: pairs in which the first does better; ``worse``, ``same`` likewise.
         identical: pairs with equal outputs at every sampled step (not in ``same``).
+        statistics: the errors of the pairs with different outputs.
+        corrected: p-value of their signed-rank test, corrected for the number of comparisons (Holm).
         hurts: the pairs in which the first does worse, named.
     """
 
@@ -45,6 +60,8 @@ class Comparison:
     worse: int
     same: int
     identical: int
+    statistics: Paired
+    corrected: float = 1.0
     hurts: tuple[str, ...] = ()
 
     @property
@@ -52,9 +69,25 @@ class Comparison:
         """All distinct pairs."""
         return self.better + self.worse + self.same + self.identical
 
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        """The ratio of the errors with its interval, the effect and the corrected p, as text."""
+        told = self.statistics
+        if not told.pairs:
+            return ("–", "–", "–")
+        interval = "" if told.pairs < 2 else f" ({told.low:.2g} to {told.high:.2g})"
+        return (f"{told.ratio:.2g}{interval}", f"{told.effect:+.2f}", f"{self.corrected:.2g}")
+
 
 def compare(cells: pd.DataFrame) -> Iterator[Comparison]:
     """All comparisons that the cells allow; they come from :func:`reports.tables.titled`."""
+    found = list(_comparisons(cells))
+    tested = [k for k, each in enumerate(found) if each.statistics.pairs]
+    corrected = dict(zip(tested, holm([found[k].statistics.p_value for k in tested]), strict=True))
+    yield from (replace(each, corrected=corrected.get(k, 1.0)) for k, each in enumerate(found))
+
+
+def _comparisons(cells: pd.DataFrame) -> Iterator[Comparison]:
     ran = cells[
         ~cells["failed"] & (cells["target"] != UNCOMPILED) & ~cells["target"].map(has_window).astype(bool)
     ]
@@ -88,12 +121,20 @@ def _compared(
         for (_, row), what in zip(pairs.iterrows(), outcome, strict=True)
         if what == "worse"
     ]
+    differing = pairs[[what != "identical" for what in outcome]]
+    statistics = paired(
+        differing["bits_min_l"],
+        differing["bits_min_r"],
+        generator=np.random.default_rng(SEED),
+        groups=list(differing["title_l"]),
+    )
     return Comparison(
         effect=effect,
         format=format_name,
         config=label,
         left=left,
         right=right,
+        statistics=statistics,
         hurts=tuple(dict.fromkeys(hurts)),
         better=counts["better"],
         worse=counts["worse"],
@@ -187,4 +228,17 @@ def _counted(each: Comparison) -> str:
         )
         if count
     ]
-    return f"{', '.join(parts)} of {each.pairs} distinct pair{'s' if each.pairs != 1 else ''}"
+    text = f"{', '.join(parts)} of {each.pairs} distinct pair{'s' if each.pairs != 1 else ''}"
+    return f"{text} ({_measured(each)})" if each.statistics.pairs >= TELLING else text
+
+
+def _measured(each: Comparison) -> str:
+    """The statistics in words; a difference is said only where interval and corrected test agree."""
+    told = each.statistics
+    programs = f"{told.groups} program{'' if told.groups == 1 else 's'}"
+    decided = each.corrected < LEVEL and not told.low <= 1 <= told.high
+    verdict = "" if decided else ", undecided"
+    return (
+        f"largest errors × {told.ratio:.2g}, 95 % {told.low:.2g} to {told.high:.2g} over {programs}, "
+        f"effect {told.effect:+.2f}, p = {each.corrected:.2g} corrected{verdict}"
+    )

@@ -9,7 +9,10 @@ from typing import Literal
 from reports.text import plain
 from stability.drift import NO_CONDITIONAL
 
-Kind = Literal["overview", "compiled", "sooner", "program", "gating", "failed", "overflow", "reference"]
+Kind = Literal[
+    "overview", "compiled", "sooner", "program", "gating", "states", "growth", "failed", "overflow",
+    "reference",
+]  # fmt: skip
 
 _FORMAT_WEIGHT = {"float64": 3.0, "float32": 2.0, "float16": 1.0}
 

@@ -139,7 +139,9 @@ def titled(rows: pd.DataFrame) -> pd.DataFrame:
     ]
     usual = {"stable": "clip", "paper": "paper"}
     labels = [
-        str(config) if usual.get(config) == step else f"{config} ({step})"
+        str(config)
+        if usual.get(str(config).partition(" ")[0]) == step or f"step={step}" in str(config)
+        else f"{config} ({step})"
         for config, step in zip(rows["config"], rows["step_form"], strict=True)
     ]
     return rows.assign(title=titles, label=labels)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stability.drift import _TYPES, COLUMNS
+from stability.cells import COLUMNS, TYPES
 
 LENGTH = 100
 STEPS = (0, 1, 9, 49, 99)
@@ -88,7 +88,7 @@ def cell(
 def frame(*cells: list[dict[str, Any]]) -> pd.DataFrame:
     """A frame of these cells, with the columns and types of a measured one."""
     rows = [dict.fromkeys(COLUMNS) | row for rows in cells for row in rows]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(TYPES)
 
 
 def usual(number_format: str = "float32", **changes: Any) -> list[list[dict[str, Any]]]:
