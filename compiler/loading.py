@@ -38,16 +38,25 @@ def load_program(name_or_path: str | Path, /, **parameters: Number) -> ir.Progra
         ConfigError: neither a name of the library nor a file, or an unknown parameter.
         ProgramError: the file cannot be read, or the program is wrong.
     """
+    file, text = program_text(name_or_path)
+    return parse_program(text, file=file, parameters=parameters)
+
+
+def program_text(name_or_path: str | Path) -> tuple[str, str]:
+    """The file name and the text of a program of the library, or of a ``.lsrl`` file.
+
+    Raises:
+        ConfigError: neither a name of the library nor a file.
+        ProgramError: the file cannot be read.
+    """
     name = str(name_or_path)
     if name in library_names():
         source = resources.files("compiler") / "programs" / f"{name}{SUFFIX}"
-        return parse_program(
-            source.read_text(encoding="utf-8"), file=f"{name}{SUFFIX}", parameters=parameters
-        )
+        return f"{name}{SUFFIX}", source.read_text(encoding="utf-8")
     path = Path(name_or_path)
     if path.suffix != SUFFIX:
         raise _unknown(name)
-    return parse_program(_read(path), file=path.name, parameters=parameters)
+    return path.name, _read(path)
 
 
 def _unknown(name: str) -> ConfigError:

@@ -21,17 +21,19 @@ from rich.progress import (
 )
 
 from compiler.compiling import TARGET_NAMES, check_target
-from compiler.config import CONDITIONALS, CompileConfig
+from compiler.config import CONDITIONALS
 from compiler.errors import ConfigError
 from compiler.loading import load_program
 from reports.cli import options
+from reports.cli.native_options import RELU, check_activation
 from reports.cli.terminal import console_of
 from reports.text import plain
 from stability.drift import DEFAULT_CONFIGS, DEFAULT_FORMATS, DEFAULT_LENGTH
 from stability.drift import Progress as Report
 from stability.drift import drift as measure
 from stability.engines.registry import ENGINES, check_engine
-from stability.formats import parse_format
+from stability.orders import ORDER_CHOICES, STEP, parse_order
+from stability.policy import parse_policy
 
 LONGEST = 10_000_000
 QUIET_SECONDS = 5.0
@@ -49,7 +51,7 @@ def drift_command(
     ] = None,
     number_format: Annotated[
         list[str] | None,
-        typer.Option("--format", help=f"number formats (default: {' '.join(DEFAULT_FORMATS)})"),
+        typer.Option("--format", "--policy", help=f"number formats (default: {' '.join(DEFAULT_FORMATS)})"),
     ] = None,
     config: Annotated[
         list[str] | None,
@@ -67,10 +69,29 @@ def drift_command(
         list[int] | None, typer.Option("--seed", help="seed of a prompt (repeatable; default 0)")
     ] = None,
     param: options.Parameters = None,
+    step: options.StepOption = None,
+    complement: options.ComplementOption = None,
+    mu: options.Mu = None,
+    lam: options.Lam = None,
+    reduce: options.Reduce = False,
+    activation: Annotated[
+        list[str] | None,
+        typer.Option("--activation", help="gates of lstm and gru (repeatable): relu (default) | native"),
+    ] = None,
+    order: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--order", help=f"of evaluation of linear recurrences (repeatable): {' | '.join(ORDER_CHOICES)}"
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option("--engine", help=f"who executes: {' | '.join(ENGINES)} (default: native, or mpmath)"),
     ] = None,
+    states: Annotated[
+        bool,
+        typer.Option("--states", help="tell which named state drifts first, and by which law errors grow"),
+    ] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", help="processes (default: one per core)")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the report")] = Path(
         "drift-report"
@@ -78,7 +99,8 @@ def drift_command(
 ) -> None:
     """Measure how compiled programs drift, and write a report: index.html, summary.md, drift.parquet.
 
-    Every option but --length, --engine, --jobs and -o may be given more than once.
+    --target, --format, --config, --conditional, --seed and --param may be given more than once.
+    --step, --complement, --mu, --lam and --reduce change every --config; the report names the change.
     """
     for name in names or ():
         load_program(name)
@@ -86,7 +108,13 @@ def drift_command(
     from reports.summary import print_summary  # noqa: PLC0415
     from reports.writing import FRAME, PAGE, SUMMARY, write_report  # noqa: PLC0415
 
-    _check(target, number_format, config, conditional, length, seed, jobs)
+    _check(target, number_format, conditional, length, seed, jobs)
+    for name in order or ():
+        parse_order(name)
+    settings = [
+        options.configuration(name, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce)
+        for name in config or DEFAULT_CONFIGS
+    ]
     if engine is not None:
         check_engine(engine)
     parameters = {name: str(value) for name, value in options.parameters_of(param).items()}
@@ -97,12 +125,15 @@ def drift_command(
             names or None,
             targets=target or None,
             formats=number_format or None,
-            configs=tuple(dict.fromkeys(config or DEFAULT_CONFIGS)),
+            activations=tuple(map(check_activation, activation or (RELU,))),
+            orders=order or (STEP.name,),
+            configs=tuple(dict.fromkeys(settings)),
             conditionals=conditional or None,
             length=length,
             seeds=tuple(dict.fromkeys(seed or (0,))),
             parameters=parameters or None,
             engine=engine,
+            states=states,
             jobs=jobs,
             progress=report,
         )
@@ -130,7 +161,6 @@ def drift_command(
 def _check(
     targets: list[str] | None,
     formats: list[str] | None,
-    configs: list[str] | None,
     conditionals: list[str] | None,
     length: int,
     seeds: list[int] | None,
@@ -140,9 +170,7 @@ def _check(
     for target in targets or ():
         check_target(target)
     for name in formats or ():
-        parse_format(name)
-    for name in configs or ():
-        CompileConfig.named(name)
+        parse_policy(name)
     for conditional in conditionals or ():
         options.configuration("stable", conditional=conditional)
     if not 1 <= length <= LONGEST:

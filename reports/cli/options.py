@@ -12,7 +12,7 @@ import typer
 from gmpy2 import mpq
 
 from compiler import ir
-from compiler.compiling import TARGET_NAMES
+from compiler.compiling import TARGET_NAMES, TARGETS, settle_window
 from compiler.config import COMPLEMENTS, CONDITIONALS, CONFIGURATIONS, STEPS, CompileConfig
 from compiler.errors import ConfigError
 from compiler.exact import exact
@@ -47,6 +47,9 @@ Mu = Annotated[str | None, typer.Option("--mu", help="μ: a number or auto (defa
 Lam = Annotated[str | None, typer.Option("--lam", help="λ: a number or auto (default: by --config)")]
 Reduce = Annotated[
     bool, typer.Option("--reduce", help="make ReLUs affine where ranges allow it (changes what is measured)")
+]
+Window = Annotated[
+    int | None, typer.Option("--window", help="hawk, griffin: the longest prompt (default: 4096 tokens)")
 ]
 TargetOption = Annotated[str, typer.Option("--target", help=f"architecture: {' | '.join(TARGET_NAMES)}")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, and nothing else, on stdout")]
@@ -113,6 +116,18 @@ def configuration(
     )
 
 
+def windows_of(targets: Sequence[str], window: int | None) -> list[int | None]:
+    """``--window`` for those targets that have one.
+
+    Raises:
+        ConfigError: a window, and no target that has one.
+    """
+    windowed = [name in TARGETS and TARGETS[name].windowed for name in targets]
+    if not any(windowed):
+        settle_window(targets[0], window)
+    return [window if own else None for own in windowed]
+
+
 def load_source(name: str, given: Sequence[str] | None) -> ir.Program:
     """A program of the library, or a user's file, with its parameters set.
 
@@ -122,19 +137,22 @@ def load_source(name: str, given: Sequence[str] | None) -> ir.Program:
     return load_program(name, **parameters_of(given))
 
 
-def saved_model(source: str, target: object, given: object, settings: CompileConfig) -> Model | None:
+def saved_model(
+    source: str, target: object, given: object, settings: CompileConfig, *, window: int | None = None
+) -> Model | None:
     """The model in a file of ``lsrl compile``, or None where ``source`` names a program.
 
     Raises:
-        ConfigError: a target, a parameter or a configuration is asked of a model that has its own.
+        ConfigError: a target, a parameter, a configuration or a window is asked of a model
+            that has its own.
         ModelFileError: a file that is not a model.
     """
     path = Path(source)
     if source in library_names() or path.suffix == SUFFIX or not path.is_file():
         return None
-    if target or given or settings != CompileConfig():
+    if target or given or settings != CompileConfig() or window is not None:
         raise ConfigError.single(
-            f"{source} is a compiled model: it has its target, its parameters and its configuration",
+            f"{source} is a compiled model: its target, its configuration and the like are settled",
             hint="leave out those options, or name the program",
         )
     return load_model(path)

@@ -59,6 +59,7 @@ def run_command(
     mu: options.Mu = None,
     lam: options.Lam = None,
     reduce: options.Reduce = False,
+    window: options.Window = None,
 ) -> None:
     """Run a program or a saved model over a prompt and write one row of outputs per step.
 
@@ -68,7 +69,7 @@ def run_command(
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
-    models = _models(source, target, param, settings)
+    models = _models(source, target, param, settings, window)
     place = None if output is None else options.writable_file(output)
     prompt = options.token_file(tokens, models[0].input_dim)
     with _writing(place) as sink:
@@ -78,14 +79,22 @@ def run_command(
 
 
 def _models(
-    source: str, targets: Sequence[str] | None, param: Sequence[str] | None, settings: CompileConfig
+    source: str,
+    targets: Sequence[str] | None,
+    param: Sequence[str] | None,
+    settings: CompileConfig,
+    window: int | None,
 ) -> list[Model]:
-    saved = options.saved_model(source, targets, param, settings)
+    saved = options.saved_model(source, targets, param, settings, window=window)
     if saved is not None:
         return [saved]
     chosen = [check_target(name) for name in dict.fromkeys(targets or (DEFAULT_TARGET,))]
+    windows = options.windows_of(chosen, window)
     program = options.load_source(source, param)
-    return [compile_program(program, name, settings) for name in chosen]
+    return [
+        compile_program(program, name, settings, window=own)
+        for name, own in zip(chosen, windows, strict=True)
+    ]
 
 
 @contextlib.contextmanager
@@ -109,16 +118,22 @@ def _writing(place: Path | None) -> Iterator[TextIO]:
 
 
 def _run(models: Sequence[Model], prompt: TokenFile, fmt: AnyFormat, sink: TextIO) -> list[str]:
-    """Write all rows; return what is to be told about statuses and weights."""
+    """Write all rows; return what is to be told about statuses and weights.
+
+    The first rows are computed before anything is written: what is wrong at the start of a
+    prompt leaves no half of an answer behind.
+    """
     copies = itertools.tee(prompt.blocks(), len(models))
     sessions = [stream(model, blocks, fmt) for model, blocks in zip(models, copies, strict=True)]
     several = len(models) > 1
+    computed = zip(*sessions, strict=True)
+    begun = list(itertools.islice(computed, 1))
     head = ["step", *(["target"] if several else []), *(f"y{i}" for i in range(models[0].output_dim))]
     sink.write(",".join(head) + "\n")
     watches = [_Watch(model.target, fmt.name) for model in models]
     shown = _printer(fmt)
     start = 0
-    for pieces in zip(*sessions, strict=True):
+    for pieces in itertools.chain(begun, computed):
         columns = [_rows(piece.outputs, shown) for piece in pieces]
         for watch, piece in zip(watches, pieces, strict=True):
             watch.see(piece, start)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from gmpy2 import mpq
 
 from compiler import CompileConfig
 from compiler.errors import ConfigError, ProgramError
@@ -94,12 +96,18 @@ def test_conditionals_are_a_factor() -> None:
 
 
 def test_configurations_of_ones_own() -> None:
-    """A CompileConfig can stand for a named configuration, and is recognised if it equals one."""
+    """A configuration is called by the nearest named one and every factor that differs from it."""
+    own = [
+        CompileConfig(),
+        CompileConfig(step="paper", conditional="direct"),
+        CompileConfig(mu=mpq(16), reduce=True),
+        replace(CompileConfig.named("paper"), lam=mpq(1, 3)),
+    ]
     frames = drift(
-        ["majority"], targets=["lstm"], formats=["float32"], length=10, jobs=1,
-        configs=[CompileConfig(step="paper"), CompileConfig()],
+        ["majority"], targets=["lstm"], formats=["float32"], length=10, jobs=1, configs=own
     )  # fmt: skip
-    assert set(frames["config"]) == {"custom", "stable"}
+    titles = ["stable", "stable step=paper", "stable mu=16 reduce=on", "paper lam=1/3"]
+    assert set(frames["config"]) == set(titles)
 
 
 def test_the_engine_is_an_argument() -> None:
