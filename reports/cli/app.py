@@ -14,7 +14,21 @@ from typer.core import TyperGroup
 
 from compiler.errors import LsrlError
 from compiler.selfcheck import CompilerBugError
-from reports.cli import check, drift, explain, golden, programs, run, score, show, verify
+from reports.cli import (
+    check,
+    drift,
+    experiment,
+    explain,
+    fuzz,
+    gate,
+    golden,
+    noise,
+    programs,
+    run,
+    score,
+    show,
+    verify,
+)
 from reports.cli import compile as compiling
 from reports.text import plain
 
@@ -68,6 +82,10 @@ app.command("check")(check.check_command)
 app.command("compile")(compiling.compile_command)
 app.command("run")(run.run_command)
 app.command("drift")(drift.drift_command)
+app.add_typer(experiment.app)
+app.command("fuzz")(fuzz.fuzz_command)
+app.command("gate")(gate.gate_command)
+app.command("noise")(noise.noise_command)
 app.command("golden")(golden.golden_command)
 app.command("score")(score.score_command)
 app.command("explain")(explain.explain_command)

@@ -9,7 +9,7 @@ zeros.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gmpy2 import mpq
@@ -44,8 +44,6 @@ T = TypeVar("T")
 
 MAX_DIM = 3
 WIDEST = 6
-REACH = 3
-"""A node reads one of this many newest values."""
 CONSTANTS = tuple(mpq(text) for text in ("0", "1", "-1", "2", "1/2", "-1/3", "-2", "3", "2/3", "-3/4"))
 WHOLE_CONSTANTS = tuple(mpq(number) for number in (0, 1, -1, 2, -2, 3))
 INPUT_RANGES: tuple[ir.Declaration | None, ...] = (
@@ -64,12 +62,13 @@ class Profile:
 
     Attributes:
         operations: names out of ``linear``, ``relu``, ``state``, ``concat``, ``multi``, and of
-            idioms ``compare``, ``logic``, ``choose``, ``blend``, ``count``; a name given twice is drawn
-            twice as often.
+            idioms ``compare``, ``logic``, ``choose``, ``blend``, ``count``, ``exactly``, ``ring``; a
+            name given twice is drawn twice as often.
         least: fewest nodes besides Input and output.
         most: most nodes besides Input and output.
         products: most ``multi`` nodes (their values' sizes multiply).
         whole: draw integers only, so that comparisons can saturate.
+        reach: a node reads one of this many newest values.
     """
 
     operations: tuple[str, ...]
@@ -77,6 +76,7 @@ class Profile:
     most: int = 18
     products: int = 0
     whole: bool = False
+    reach: int = 3
 
 
 PROFILES: dict[str, Profile] = {
@@ -90,14 +90,18 @@ PROFILES: dict[str, Profile] = {
     "idioms": Profile(
         operations=("compare", "logic", "choose", "count", "linear", "state"), most=14, whole=True
     ),
+    "integer-exact": Profile(operations=("exactly", "exactly", "ring", "relu"), most=14, whole=True),
+    "deep": Profile(operations=("relu", "linear", "state"), least=24, most=40),
+    "wide": Profile(operations=("concat", "linear", "state", "relu"), most=14, reach=8),
 }
 
 
-def programs(profile: str = "stateful") -> st.SearchStrategy[ir.Program]:
+def programs(profile: str = "stateful", *, least: int | None = None) -> st.SearchStrategy[ir.Program]:
     """Random programs of a profile.
 
     Args:
         profile: a name of :data:`PROFILES`.
+        least: fewest nodes besides Input and output, in place of the profile's.
 
     Raises:
         ConfigError: another name.
@@ -105,7 +109,7 @@ def programs(profile: str = "stateful") -> st.SearchStrategy[ir.Program]:
     chosen = PROFILES.get(profile)
     if chosen is None:
         raise ConfigError.single(f"unknown profile {profile!r}", hint="one of " + ", ".join(PROFILES))
-    return _programs(chosen)
+    return _programs(chosen if least is None else replace(chosen, least=least))
 
 
 @st.composite
@@ -121,7 +125,7 @@ def _programs(draw: st.DrawFn, profile: Profile) -> ir.Program:
         if operation == "multi":
             operation = "multi" if products < profile.products else "linear"
             products += 1
-        newest = values[-REACH:]
+        newest = values[-profile.reach :]
         source = newest[-1 - draw(st.integers(0, len(newest) - 1))]
         constants = WHOLE_CONSTANTS if profile.whole else CONSTANTS
         values.append(_OPERATIONS[operation](_Draw(draw, constants), source, values))
@@ -259,6 +263,28 @@ def _count(draw: _Draw, source: Variable, _values: list[Variable]) -> Variable:
             return f_first(source, length)
 
 
+def _exactly(draw: _Draw, source: Variable, values: list[Variable]) -> Variable:
+    """An idiom of small integers, whose every intermediate value is a small integer."""
+    other = _partner(draw, source, values)
+    kind = draw(st.sampled_from(("least", "equal", "and", "total")))
+    match kind:
+        case "least":
+            return f_int_ge(source, draw(st.integers(-3, 3)))
+        case "equal":
+            return f_int_eq(source, other)
+        case "and":
+            return f_int_and(f_int_ge(source, draw(st.integers(-2, 2))), f_int_ge(other, 1))
+        case _:
+            return Linear(source, Matrix.dense([[1] * source.dim]), [draw(st.integers(-2, 2))])
+
+
+def _ring(draw: _Draw, source: Variable, _values: list[Variable]) -> Variable:
+    kind, length = draw(st.sampled_from(("ring", "delay", "first"))), draw(st.integers(1, 3))
+    if kind == "delay":
+        return f_delay(source[0], length)
+    return f_ring_counter(source, length) if kind == "ring" else f_first(source, length)
+
+
 _Operation = Callable[[_Draw, Variable, list[Variable]], Variable]
 _OPERATIONS: dict[str, _Operation] = {
     "linear": _linear,
@@ -271,4 +297,6 @@ _OPERATIONS: dict[str, _Operation] = {
     "choose": _choose,
     "blend": _blend,
     "count": _count,
+    "exactly": _exactly,
+    "ring": _ring,
 }

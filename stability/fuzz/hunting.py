@@ -1,0 +1,172 @@
+"""Looking for a case that breaks a property, and making it small."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from hypothesis import strategies as st
+
+from stability.fuzz.cases import Case, cases
+from stability.fuzz.properties import DiscardError, Property, judge
+
+BATCH = 100
+"""Examples of one seed; between two of them the clock is asked."""
+PHASES = (Phase.generate, Phase.target, Phase.shrink)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A case that breaks a property, as small as it could be made."""
+
+    prop: str
+    case: Case
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunt:
+    """What a hunt did.
+
+    Attributes:
+        examples: cases that were judged.
+        discarded: cases that said nothing about the property.
+        seconds: wall-clock time.
+        finding: what it found, or None.
+    """
+
+    examples: int
+    discarded: int
+    seconds: float
+    finding: Finding | None
+
+
+class _BrokenError(Exception):
+    """Raised inside a test, so that Hypothesis shrinks the case."""
+
+
+class _Tally:
+    """What the examples of a hunt have shown so far."""
+
+    def __init__(self, prop: Property, until: float) -> None:
+        self.prop, self.until = prop, until
+        self.examples = self.discarded = 0
+        self.last: Finding | None = None
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up; a hunt that has found something may finish."""
+        return self.last is None and time.monotonic() > self.until
+
+    def judge(self, case: Case) -> None:
+        if self.late:
+            return
+        try:
+            message = judge(self.prop, case)
+        except DiscardError:
+            self.discarded += 1
+            return
+        self.examples += 1
+        if message is not None:
+            self.last = Finding(prop=self.prop.name, case=case, message=message)
+            raise _BrokenError
+
+
+def hunt(
+    prop: Property,
+    profile: str,
+    *,
+    examples: int = 100,
+    random_seed: int = 0,
+    seconds: float = float("inf"),
+    progress: Callable[[int], None] | None = None,
+) -> Hunt:
+    """Judge random cases of a profile until one breaks the property; shrink that one.
+
+    Args:
+        prop: one of :data:`stability.fuzz.properties.PROPERTIES`.
+        profile: a name of :data:`stability.fuzz.programs.PROFILES`.
+        examples: how many cases, discarded ones included.
+        random_seed: the same seed draws the same cases.
+        seconds: after which no new case is drawn.
+        progress: is told how many cases were drawn so far.
+
+    Raises:
+        ConfigError: an unknown profile.
+    """
+    start = time.monotonic()
+    tally = _Tally(prop, start + seconds)
+    strategy = cases(profile, least=1)
+    drawn = 0
+    while drawn < examples and not tally.late and tally.last is None:
+        count = min(BATCH, examples - drawn)
+        _batch(strategy, count, random_seed + drawn, tally.judge)
+        drawn += count
+        if progress is not None:
+            progress(drawn)
+    return Hunt(
+        examples=tally.examples,
+        discarded=tally.discarded,
+        seconds=time.monotonic() - start,
+        finding=tally.last,
+    )
+
+
+def _batch(strategy: st.SearchStrategy[Case], count: int, number: int, check: Callable[[Case], None]) -> None:
+    @seed(number)
+    @settings(
+        max_examples=count, database=None, deadline=None, phases=PHASES, print_blob=False,
+        report_multiple_bugs=False, verbosity=Verbosity.quiet, derandomize=False,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(strategy)
+    def test(case: Case) -> None:
+        check(case)
+
+    try:
+        test()
+    except _BrokenError:
+        return  # what Hypothesis ran last is the smallest case
+
+
+def steer(
+    profile: str,
+    measure: Callable[[Case], float | None],
+    *,
+    examples: int,
+    random_seed: int = 0,
+    seconds: float = float("inf"),
+) -> tuple[Case, float] | None:
+    """The case with the largest measure that directed search finds.
+
+    Args:
+        profile: a name of :data:`stability.fuzz.programs.PROFILES`.
+        measure: what is to be large; None where a case has no measure.
+        examples: how many cases.
+        random_seed: of the search.
+        seconds: after which no new case is measured.
+
+    Returns:
+        The case and its measure; None where no case has one.
+    """
+    until = time.monotonic() + seconds
+    best: list[tuple[float, Case]] = []
+
+    def check(case: Case) -> None:
+        if time.monotonic() > until:
+            return
+        found = measure(case)
+        if found is None:
+            return
+        target(found)
+        if not best or found > best[0][0]:
+            best[:] = [(found, case)]
+
+    drawn = 0
+    while drawn < examples and time.monotonic() < until:
+        count = min(10 * BATCH, examples - drawn)
+        _batch(cases(profile, least=1), count, random_seed + drawn, check)
+        drawn += count
+    return (best[0][1], best[0][0]) if best else None
