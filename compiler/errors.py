@@ -48,6 +48,10 @@ class LsrlError(ValueError):
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(str(diagnostic) for diagnostic in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type[LsrlError], tuple[tuple[Diagnostic, ...]]]:
+        """Between processes the diagnostics travel, not their text."""
+        return type(self), (self.diagnostics,)
+
     @classmethod
     def single(cls, message: str, *, span: Span | None = None, hint: str | None = None) -> LsrlError:
         """An error of this class with one diagnostic."""

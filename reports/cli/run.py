@@ -17,13 +17,17 @@ from mpmath.libmp import repr_dps, to_str
 
 from compiler.compiling import TARGET_NAMES, check_target, compile_program
 from compiler.config import CompileConfig
+from compiler.errors import ConfigError
 from compiler.model import Model
-from reports.cli import options
+from compiler.real_gates import NativeGates
+from reports.cli import native_options, options
 from reports.cli.token_files import TokenFile
 from reports.files import beside
 from reports.text import plain
 from stability.engines.base import Status
-from stability.formats import AnyFormat, Format, parse_format
+from stability.engines.registry import ENGINES, check_engine
+from stability.formats import AnyFormat, Format
+from stability.policy import AnyPolicy, output_format, parse_policy
 from stability.running import Execution, stream
 
 DEFAULT_TARGET = "lstm"
@@ -42,7 +46,7 @@ def run_command(
         ),
     ],
     number_format: Annotated[
-        str, typer.Option("--format", help="float16, float32, float64, mpmath50, …")
+        str, typer.Option("--format", "--policy", help="float16, float32, float16-acc32, mpmath50, …")
     ] = "float32",
     target: Annotated[
         list[str] | None,
@@ -60,20 +64,38 @@ def run_command(
     lam: options.Lam = None,
     reduce: options.Reduce = False,
     window: options.Window = None,
+    activation: native_options.ActivationOption = "relu",
+    gate_length: native_options.GateLength = None,
+    epsilon: native_options.Epsilon = None,
+    gate_gain: native_options.GateGain = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help=f"who executes: {' | '.join(ENGINES)} (default: by format)"),
+    ] = None,
 ) -> None:
     """Run a program or a saved model over a prompt and write one row of outputs per step.
 
     With more than one --target the rows are step,target,y0,…
     """
-    fmt = parse_format(number_format)
+    fmt = parse_policy(number_format)
+    if engine is not None:
+        check_engine(engine)
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )
-    models = _models(source, target, param, settings, window)
+    native = native_options.native_gates(
+        target or [DEFAULT_TARGET],
+        activation,
+        number_format=number_format if activation != native_options.RELU else None,
+        length=gate_length,
+        epsilon=epsilon,
+        gain=gate_gain,
+    )
+    models = _models(source, target, param, settings, window, native)
     place = None if output is None else options.writable_file(output)
     prompt = options.token_file(tokens, models[0].input_dim)
     with _writing(place) as sink:
-        reports = _run(models, prompt, fmt, sink)
+        reports = _run(models, prompt, fmt, sink, engine)
     for line in reports:
         typer.echo(line, err=True)
 
@@ -84,15 +106,20 @@ def _models(
     param: Sequence[str] | None,
     settings: CompileConfig,
     window: int | None,
+    native: NativeGates | None,
 ) -> list[Model]:
     saved = options.saved_model(source, targets, param, settings, window=window)
     if saved is not None:
+        if native is not None:
+            raise ConfigError.single(
+                f"{source} is a compiled model: its gates are settled", hint="leave out --activation"
+            )
         return [saved]
     chosen = [check_target(name) for name in dict.fromkeys(targets or (DEFAULT_TARGET,))]
     windows = options.windows_of(chosen, window)
     program = options.load_source(source, param)
     return [
-        compile_program(program, name, settings, window=own)
+        compile_program(program, name, settings, window=own, native=native)
         for name, own in zip(chosen, windows, strict=True)
     ]
 
@@ -117,21 +144,25 @@ def _writing(place: Path | None) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-def _run(models: Sequence[Model], prompt: TokenFile, fmt: AnyFormat, sink: TextIO) -> list[str]:
+def _run(
+    models: Sequence[Model], prompt: TokenFile, fmt: AnyPolicy, sink: TextIO, engine: str | None
+) -> list[str]:
     """Write all rows; return what is to be told about statuses and weights.
 
     The first rows are computed before anything is written: what is wrong at the start of a
     prompt leaves no half of an answer behind.
     """
     copies = itertools.tee(prompt.blocks(), len(models))
-    sessions = [stream(model, blocks, fmt) for model, blocks in zip(models, copies, strict=True)]
+    sessions = [
+        stream(model, blocks, fmt, engine=engine) for model, blocks in zip(models, copies, strict=True)
+    ]
     several = len(models) > 1
     computed = zip(*sessions, strict=True)
     begun = list(itertools.islice(computed, 1))
     head = ["step", *(["target"] if several else []), *(f"y{i}" for i in range(models[0].output_dim))]
     sink.write(",".join(head) + "\n")
     watches = [_Watch(model.target, fmt.name) for model in models]
-    shown = _printer(fmt)
+    shown = _printer(output_format(fmt))
     start = 0
     for pieces in itertools.chain(begun, computed):
         columns = [_rows(piece.outputs, shown) for piece in pieces]
