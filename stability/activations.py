@@ -36,6 +36,8 @@ FUNCTIONS: tuple[Function, ...] = ("sigmoid", "tanh")
 HAIR = 40  # bits below the unit in the last place: further than any rounding, stochastic too, looks
 HUGE = 1 << 28  # beyond this, e^-x leaves the exponents that MPFR is given
 LONGEST = 1 << 16  # bits of an argument whose exponential is still written down
+HUGE_SIGMOID = 4000  # the sigmoid of less is below 2^-4000
+PAIR_BITS = 105
 WRITTEN = 1 << 10  # the largest constant whose sigmoid is written down as a rational
 LOG2_E = mpq(144, 100)  # a little less than log2(e): e^-x < 2^(-LOG2_E·x) for x > 0
 
@@ -118,6 +120,27 @@ def activated_constant(function: Function, value: mpq, fmt: AnyFormat) -> mpq | 
     if not isinstance(fmt, MpmathFormat) or abs(value) > WRITTEN:
         return None
     return _rational(activated_scaled(function, constant(value, fmt.precision), fmt.precision))
+
+
+def odd_pair(function: Function, value: float) -> tuple[float, float, int]:
+    """A function of a finite float other than 0 as (high + low)·2^exponent, cut to 105 bits.
+
+    The last of them is set and stands for all that follow, so that the pair, rounded to any
+    float format in any direction, rounds as the function's value.
+    """
+    if function == "sigmoid" and value < -HUGE_SIGMOID:
+        return 2.0**60, 1.0, -HUGE_SIGMOID  # far below every number of a float format
+
+    def cut(end: Scaled) -> tuple[bool, mpz, int]:
+        man, exp = abs(end[0]), end[1]
+        drop = man.bit_length() - PAIR_BITS
+        return end[0] < 0, (man >> drop if drop > 0 else man << -drop) | 1, exp + drop
+
+    exact = mpq(value)
+    argument = (exact.numerator, 1 - exact.denominator.bit_length())
+    negative, man, exp = _certain(function, argument, PAIR_BITS, cut)
+    sign = -1.0 if negative else 1.0
+    return sign * float(man >> 53 << 53), sign * float(man & ((1 << 53) - 1)), exp
 
 
 def _at_most(man: mpz, exp: int, precision: int) -> mpz:

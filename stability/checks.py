@@ -22,10 +22,11 @@ from compiler.exact import ZERO
 from compiler.lowering import Lowered, lower
 from compiler.ranges import Range, rational_gcd
 from compiler.scalars import Form, StateGroup, affine_range
-from stability.formats import AnyFormat, Format, parse_format
+from stability.formats import AnyFormat, ExactFormat, Format
 from stability.measures import to_float
+from stability.policy import AnyPolicy, as_policy, parse_policy
 from stability.reach import ACCUMULATOR, MOST_STATES, Extents, growth, reach_of
-from stability.rounding import round_rational
+from stability.rounding import floor_log2
 
 Kind = Literal["overflow", "unsaturated", "counter", "note"]
 WIDER = "use a format with a wider exponent"
@@ -70,7 +71,7 @@ def check(
     program: ir.Program,
     config: CompileConfig | None = None,
     *,
-    format: str | AnyFormat = "float32",  # noqa: A002 -- the word that users know
+    format: str | AnyPolicy = "float32",  # noqa: A002 -- the word that users know
     length: int = 4000,
     target: str = "lstm",
 ) -> list[Finding]:
@@ -79,33 +80,35 @@ def check(
     Args:
         program: a source program.
         config: the configuration; default ``stable``.
-        format: the number format to check against.
+        format: the number format to check against, or a policy: constants against its weights,
+            values against its activations, counters against its state or accumulator.
         length: tokens of the longest prompt.
         target: settles the conditional, where the configuration leaves it open.
 
     Raises:
         CompileRefusal: the configuration cannot express the program exactly.
-        ConfigError: an unknown format.
+        ConfigError: an unknown format or policy.
     """
-    fmt = parse_format(format)
+    policy = as_policy(parse_policy(format))
+    counted = min(policy.state, policy.accumulator, key=lambda fmt: fmt.precision)
     lowered = lower(program, settle(config or CompileConfig(), target))
     extents = Extents(lowered.graph, length)
     found = [
-        *_overflows(lowered, fmt, extents),
-        *_unranged(lowered, fmt, extents),
+        *_overflows(lowered, policy.activations, policy.weights, extents),
+        *_unranged(lowered, policy.activations, extents),
         *_notes(lowered),
-        *_counters(lowered, fmt, extents),
+        *_counters(lowered, counted, extents),
     ]
     unique = {(each.kind, each.span, each.message): each for each in found}
     return sorted(unique.values(), key=lambda each: (each.span is None, each.span or Span(file="", line=0)))
 
 
-def _overflows(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
+def _overflows(lowered: Lowered, fmt: AnyFormat, weights: AnyFormat, extents: Extents) -> Iterator[Finding]:
     """Constants beyond the largest finite number, and values where they first get there.
 
     What only passes on a value that is too large already is left out.
     """
-    if not isinstance(fmt, Format):
+    if not isinstance(fmt, Format) or not isinstance(weights, Format):
         return
     seen: set[Span | None] = set()
     first: list[int | None] = []  # per node, the tokens after which it is too large
@@ -115,19 +118,19 @@ def _overflows(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[F
         tokens = first[-1]
         before = [first[source] for source in ir.sources_of(node)]
         sooner = tokens is not None and all(each is None or each > tokens for each in before)
-        if node.span in seen or not (sooner or _infinite(constant, fmt)):
+        if node.span in seen or not (sooner or _too_large(constant, weights)):
             continue
         seen.add(node.span)
-        if _infinite(constant, fmt):
-            what = f"the constant {_number(constant)} overflows {fmt.name} (max {_number(fmt.largest)})"
+        if _too_large(constant, weights):
+            what = f"the constant {_number(constant)} {_beyond(weights)}"
             yield _overflow(lowered, node, what, None)
         else:
-            known = _infinite(_largest(lowered.graph.forms[index], lowered.graph.ranges), fmt)
+            known = _too_large(_largest(lowered.graph.forms[index], lowered.graph.ranges), fmt)
             yield _overflow(lowered, node, _reached(lowered, index, fmt, extents), None if known else tokens)
 
 
 def _tokens_to_overflow(forms: Sequence[Form], fmt: Format, extents: Extents) -> int | None:
-    return extents.first(lambda known: _infinite(_largest(forms, known), fmt))
+    return extents.first(lambda known: _too_large(_largest(forms, known), fmt))
 
 
 def _largest(forms: Sequence[Form], known: Sequence[Range]) -> mpq:
@@ -137,12 +140,11 @@ def _largest(forms: Sequence[Form], known: Sequence[Range]) -> mpq:
 
 
 def _reached(lowered: Lowered, index: int, fmt: Format, extents: Extents) -> str:
-    limit = f"{fmt.name} (max {_number(fmt.largest)})"
     factor = _growth(lowered, index)
     if factor > EXPANDING:
-        return f"it grows by a factor of up to {factor:.6g} a step and overflows {limit}"
+        return f"it grows by a factor of up to {factor:.6g} a step and {_beyond(fmt)}"
     largest = _largest(lowered.graph.forms[index], extents.after(extents.length))
-    return f"a value that may reach {_number(largest)} overflows {limit}"
+    return f"a value that may reach {_number(largest)} {_beyond(fmt)}"
 
 
 def _growth(lowered: Lowered, index: int) -> float:
@@ -186,7 +188,7 @@ def _unranged(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Fi
         yield Finding(
             kind="overflow",
             message=f"{label.variable}: it grows by a factor of up to {factor:.6g} a step: fed with values "
-            f"up to 1 (what feeds it has no range) it overflows {fmt.name} (max {_number(fmt.largest)}) "
+            f"up to 1 (what feeds it has no range) it {_beyond(fmt)} "
             f"at step {tokens - 1:,} at the earliest",
             span=label.span,
             remedy=f"declare the range of the Input, {TAMER}, or {WIDER}",
@@ -202,8 +204,14 @@ def _source_name(lowered: Lowered, node: ir.Node) -> str:
     return type(node).__name__
 
 
-def _infinite(value: mpq, fmt: Format) -> bool:
-    return round_rational(value, fmt) == float("inf")
+def _too_large(value: mpq, fmt: Format) -> bool:
+    """Whether a magnitude is rounded away from the finite numbers, or down to the largest of them."""
+    half_ulp = mpq(2) ** (floor_log2(fmt.largest) - fmt.precision)
+    return bool(value >= fmt.largest + half_ulp)
+
+
+def _beyond(fmt: Format) -> str:
+    return f"{'saturates' if fmt.saturating else 'overflows'} {fmt.name} (max {_number(fmt.largest)})"
 
 
 def _constants(node: ir.Node) -> Iterator[mpq]:
@@ -228,6 +236,8 @@ def _notes(lowered: Lowered) -> Iterator[Finding]:
 
 def _counters(lowered: Lowered, fmt: AnyFormat, extents: Extents) -> Iterator[Finding]:
     """States that live on a lattice and pass 2^p times its spacing, where the format leaves it."""
+    if isinstance(fmt, ExactFormat):
+        return
     for group in extents.growing:
         found = _accumulated if group.rows == ACCUMULATOR else _grown
         yield from found(lowered, group, fmt, extents)

@@ -41,7 +41,9 @@ class Deviation:
 
 
 def exact_value(value: Any) -> mpq | None:
-    """A finite float or ``mpf`` as a rational; None for inf and nan."""
+    """A finite float, ``mpf`` or ``mpq`` as a rational; None for inf and nan."""
+    if isinstance(value, mpq):
+        return value
     parts = getattr(value, "_mpf_", None)
     if parts is not None:
         sign, mantissa, exponent, _ = parts

@@ -32,9 +32,10 @@ from compiler.programs import dictionary, dictionary_exact
 from stability.drift import NO_CONDITIONAL, Progress
 from stability.engines.base import Status
 from stability.engines.registry import check_engine
-from stability.formats import AnyFormat, Format, parse_format
+from stability.formats import Format
 from stability.measures import first_true, to_float
 from stability.noise_weights import DEFAULT_PARTS, PARTS, check_noise, perturb
+from stability.policy import AnyPolicy, parse_policy
 from stability.reference import reference
 from stability.running import execute
 from stability.subject import Subject, subject
@@ -88,7 +89,7 @@ class _Plan:
     kind: str
     include: tuple[str, ...]
     states: str
-    format: AnyFormat
+    format: AnyPolicy
     engine: str | None
     length: int
     prompt: Prompt
@@ -102,7 +103,7 @@ def noise(
     kind: str = "relative",
     include: Collection[str] = DEFAULT_PARTS,
     states: str = "free",
-    format: str | AnyFormat = "float32",  # noqa: A002 -- the word that users know
+    format: str | AnyPolicy = "float32",  # noqa: A002 -- the word that users know
     engine: str | None = None,
     length: int = DEFAULT_LENGTH,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
@@ -139,7 +140,7 @@ def noise(
         ConfigError: an unknown kind, part, mode, format or engine; no models, seeds or σ.
         LsrlError: an unknown program, or a prompt that cannot be drawn.
     """
-    fmt = parse_format(format)
+    fmt = parse_policy(format)
     chosen = tuple(part for part in PARTS if part in include) if set(include) <= set(PARTS) else (*include,)
     for sigma in sigmas:
         check_noise(sigma, kind, chosen)
@@ -171,7 +172,7 @@ def noise(
     return pd.DataFrame(records, columns=list(COLUMNS)).astype(_TYPES)
 
 
-def _check(states: str, fmt: AnyFormat, engine: str | None, length: int, seeds: Sequence[int]) -> None:
+def _check(states: str, fmt: AnyPolicy, engine: str | None, length: int, seeds: Sequence[int]) -> None:
     if states not in STATES:
         raise ConfigError.single(f"unknown states {states!r}", hint="one of " + ", ".join(STATES))
     if states == "clean" and fmt.name not in FORCED:

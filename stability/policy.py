@@ -24,6 +24,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from compiler.errors import ConfigError
 from stability.formats import (
@@ -148,6 +151,13 @@ def _changes(base: Policy, policy: Policy) -> list[str]:
 def as_policy(policy: AnyPolicy) -> Policy:
     """A format as the policy that it is."""
     return policy if isinstance(policy, Policy) else Policy(**dict.fromkeys(PLACES, policy))  # type: ignore[arg-type]
+
+
+def wire_type(policy: AnyPolicy, wire: int) -> np.dtype[Any]:
+    """The numpy type of the outputs (−1), of the tokens (0) or of what a layer hands on (1 and up)."""
+    places = as_policy(policy)
+    fmt = places.readout if wire < 0 else places.activations if wire else places.input
+    return fmt.storage if isinstance(fmt, Format) else np.dtype(object)
 
 
 def output_format(policy: AnyPolicy) -> AnyFormat:

@@ -17,6 +17,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 BITS = 32
+GATE = 1 << 32
+"""From the numbers of one accumulator of a unit to those of the next."""
 WORD = (1 << 64) - 1
 SALT = 0xD1B54A32D192ED03  # else a place would be the moment of the same numbers, and cancel it
 
@@ -24,8 +26,8 @@ SALT = 0xD1B54A32D192ED03  # else a place would be the moment of the same number
 class Rounding(IntEnum):
     """The numbers of a unit's operations, other than those of its accumulators.
 
-    In the accumulator of gate g, the product of term k has the number (g << 32) + 2 k, and
-    the sum that follows it (g << 32) + 2 k + 1; terms count from 0, those of ``weight_hh``
+    In the accumulator of gate g, the product of term k has the number g · GATE + 2 k, and
+    the sum that follows it the next one; terms count from 0, those of ``weight_hh``
     first, and in a convolution from the first term of lag 0.  U h' + bias_hn of a ``gru`` is
     numbered as a gate 3, and σ(r) ⊙ that is the last term of the accumulator of n.
     """
@@ -60,14 +62,24 @@ def mix(word: int) -> int:
     return word ^ (word >> 31)
 
 
+def unit_key(layer: int, unit: int) -> int:
+    """The part of a place that all roundings of a unit share."""
+    return mix((mix(layer) + unit) & WORD)
+
+
 def place_key(layer: int, unit: int, operation: int) -> int:
     """Where a number is rounded."""
-    return mix((mix((mix(layer) + unit) & WORD) + operation) & WORD)
+    return mix((unit_key(layer, unit) + operation) & WORD)
+
+
+def seed_key(seed: int) -> int:
+    """The part of a moment that a whole run shares."""
+    return mix(seed ^ SALT)
 
 
 def moment_key(seed: int, sequence: int, step: int) -> int:
     """When, and in which sequence."""
-    return mix((mix((mix(seed ^ SALT) + sequence) & WORD) + step) & WORD)
+    return mix((mix((seed_key(seed) + sequence) & WORD) + step) & WORD)
 
 
 def random_bits(place: int, moment: int) -> int:

@@ -14,7 +14,7 @@ from compiler.ir import Program
 from compiler.model import Model, check_window
 from stability.engines.base import Engine, Segment, StatusArray, WeightOverflow, weight_overflows
 from stability.engines.registry import find_engine
-from stability.formats import AnyFormat, parse_format
+from stability.policy import AnyPolicy, parse_policy, wire_type
 from stability.tokens import read_tokens
 
 CHUNK = 4096  # tokens per step of a session, all sequences together
@@ -25,8 +25,8 @@ class Execution:
     """The result of running a model.
 
     Attributes:
-        outputs: (T, output_dim) or (B, T, output_dim), as the tokens were; in the format's
-            numpy type, or objects (``mpf``).
+        outputs: (T, output_dim) or (B, T, output_dim), as the tokens were; in a numpy type that
+            holds the format, or objects (``mpf``, ``mpq``).
         status: the same without the last axis: what has happened so far, see
             :class:`stability.engines.base.Status`.
         wires: the wires that were asked for, (…, T, size).
@@ -42,7 +42,7 @@ class Execution:
 def run(
     model_or_program: Model | Program,
     tokens: object,
-    format: str | AnyFormat = "float32",  # noqa: A002 -- the word that users know
+    format: str | AnyPolicy = "float32",  # noqa: A002 -- the word that users know
     *,
     engine: str | Engine | None = None,
     chunk: int | None = None,
@@ -53,12 +53,15 @@ def run(
         model_or_program: a compiled model; a program is run node by node, as its target
             ``uncompiled`` does.
         tokens: (T, dim) or (B, T, dim); see :mod:`stability.tokens`.
-        format: ``float16``, ``float32``, ``float64``, ``mpmath50``, ``mpmath(dps=80)``…
-        engine: a name, or an engine; by default ``native`` for floats, else ``mpmath``.
+        format: a format or a policy (:mod:`stability.policy`): ``float16``, ``float16-acc32``,
+            ``bfloat16,state=float32``, ``mpmath50``, ``exact``…
+        engine: a name, or an engine; by default ``native`` for binary formats, ``mpmath`` and
+            ``exact`` for those, ``scalar`` for policies that mix them.
         chunk: tokens per step of the engine; it does not change a bit.
 
     Returns:
-        (T, output_dim) or (B, T, output_dim), in the format's numpy type or of ``mpf`` objects.
+        (T, output_dim) or (B, T, output_dim), in a numpy type that holds the format, or of ``mpf``
+        or ``mpq`` objects.
 
     Raises:
         ConfigError: an unknown format or engine, or an engine that lacks the format.
@@ -72,7 +75,7 @@ def run(
 def execute(
     model: Model,
     tokens: object,
-    format: str | AnyFormat = "float32",  # noqa: A002 -- as in `run`
+    format: str | AnyPolicy = "float32",  # noqa: A002 -- as in `run`
     *,
     engine: str | Engine | None = None,
     chunk: int | None = None,
@@ -92,7 +95,7 @@ def execute(
         ConfigError: as :func:`run`; also a wire that the model has not.
         TokenError: as :func:`run`.
     """
-    fmt = parse_format(format)
+    fmt = parse_policy(format)
     prompts = read_tokens(tokens, model.input_dim)
     wanted = _known_wires(model, keep or ())
     check_window(model, prompts.length)
@@ -116,7 +119,7 @@ def execute(
 def stream(
     model: Model,
     chunks: Iterable[object],
-    format: str | AnyFormat = "float32",  # noqa: A002 -- as in `run`
+    format: str | AnyPolicy = "float32",  # noqa: A002 -- as in `run`
     *,
     engine: str | Engine | None = None,
     keep: Sequence[int] | None = None,
@@ -137,7 +140,7 @@ def stream(
         ConfigError: as :func:`execute`.
         TokenError: as :func:`execute`; also a piece with another number of sequences.
     """
-    fmt = parse_format(format)
+    fmt = parse_policy(format)
     wanted = _known_wires(model, keep or ())
     session = find_engine(engine, fmt).prepare(model, fmt, wanted)
     overflow = weight_overflows(model, fmt)
@@ -147,7 +150,7 @@ def stream(
 def _stream(
     model: Model,
     chunks: Iterable[object],
-    fmt: AnyFormat,
+    fmt: AnyPolicy,
     step: Any,
     wanted: tuple[int, ...],
     overflow: tuple[WeightOverflow, ...],
@@ -187,12 +190,14 @@ def _known_wires(model: Model, keep: Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(keep))
 
 
-def _nothing(model: Model, fmt: AnyFormat, batch: int, length: int, wanted: tuple[int, ...]) -> Segment:
-    dtype = getattr(fmt, "dtype", None) or np.dtype(object)
+def _nothing(model: Model, fmt: AnyPolicy, batch: int, length: int, wanted: tuple[int, ...]) -> Segment:
     return Segment(
-        outputs=np.empty((batch, length, model.output_dim), dtype=dtype),
+        outputs=np.empty((batch, length, model.output_dim), dtype=wire_type(fmt, -1)),
         status=np.zeros((batch, length), dtype=np.uint8),
-        wires={wire: np.empty((batch, length, model.wire_size(wire)), dtype=dtype) for wire in wanted},
+        wires={
+            wire: np.empty((batch, length, model.wire_size(wire)), dtype=wire_type(fmt, wire))
+            for wire in wanted
+        },
     )
 
 

@@ -24,8 +24,9 @@ from compiler.model import Label, Model
 from compiler.scalars import StateSymbol
 from compiler.schedule import schedule
 from stability.engines.base import Engine
-from stability.formats import AnyFormat, Format
+from stability.formats import Format
 from stability.measures import exact_value, to_float
+from stability.policy import AnyPolicy, output_format
 from stability.running import CHUNK, stream
 from stability.state_truth import DENSE, StateTruth, state_homes
 from stability.teacher_forcing import FORCED, States, clean_states, forced_wires
@@ -192,7 +193,7 @@ class StateErrors:
 def state_errors(
     lowered: Lowered,
     model: Model,
-    fmt: AnyFormat,
+    fmt: AnyPolicy,
     truth: StateTruth,
     *,
     engine: str | Engine | None = None,
@@ -202,7 +203,7 @@ def state_errors(
     Args:
         lowered: the program that the model was compiled from.
         model: the compiled model.
-        fmt: the format under test.
+        fmt: the format or policy under test.
         truth: from :func:`state_truth`, of the same program and prompt.
         engine: who executes; default: as in :func:`stability.execute`.
 
@@ -225,7 +226,7 @@ def state_errors(
         local[unknown] = inherited[unknown] = np.nan
     return StateErrors(
         format=fmt.name,
-        precision=fmt.precision,
+        precision=output_format(fmt).precision,
         states=held,
         steps=truth.steps,
         reference=truth.high[:, columns],
@@ -243,7 +244,7 @@ def _finite(errors: Floats) -> Floats:
 
 
 def _run(
-    model: Model, fmt: AnyFormat, truth: StateTruth, held: Sequence[Holding], engine: str | Engine | None
+    model: Model, fmt: AnyPolicy, truth: StateTruth, held: Sequence[Holding], engine: str | Engine | None
 ) -> dict[int, npt.NDArray[Any]]:
     """The kept wires at the known steps, (K, size)."""
     keep = sorted({each.wire for each in held})
@@ -290,7 +291,7 @@ def _exactly(
 
 
 def _forced(
-    model: Model, fmt: AnyFormat, truth: StateTruth, held: Sequence[Holding], columns: Sequence[int]
+    model: Model, fmt: AnyPolicy, truth: StateTruth, held: Sequence[Holding], columns: Sequence[int]
 ) -> dict[int, npt.NDArray[Any]] | None:
     """The kept wires at the known steps, each step begun in the true states; None where it cannot be.
 

@@ -23,7 +23,8 @@ from compiler.errors import ConfigError
 from compiler.exact import ZERO, Matrix, Vector
 from compiler.model import GATES, TOKENS, Layer, Model
 from stability.activations import FUNCTIONS, Function, activated
-from stability.formats import FLOAT64, AnyFormat, Format
+from stability.formats import FLOAT64, Format
+from stability.policy import AnyPolicy
 from stability.rounding import round_array, round_rationals
 from stability.running import stream
 
@@ -114,7 +115,7 @@ def forced_wires(
     return {wire: wires[wire].T.reshape(*tokens.shape[:2], -1) for wire in keep}
 
 
-def check_forcing(model: Model, fmt: AnyFormat) -> Format:
+def check_forcing(model: Model, fmt: AnyPolicy) -> Format:
     """``fmt``, if a model can be run teacher-forced in it.
 
     Raises:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from gmpy2 import mpq
 
 from compiler.exact import Matrix, Vector
-from compiler.model import Layer, Model
+from compiler.model import Kind, Layer, Model
 from stability.engines.convolution import lag_kernels
-from stability.formats import AnyFormat, Format
-from stability.rounding import round_rational
+from stability.formats import Format
+from stability.policy import AnyPolicy, Policy, as_policy
+from stability.rounding import overflows
 
 StatusArray = npt.NDArray[np.uint8]
 
@@ -37,7 +38,7 @@ class Segment:
     """What an engine computed for one chunk of tokens.
 
     Attributes:
-        outputs: (B, C, output_dim) in the format's own numbers.
+        outputs: (B, C, output_dim) in the policy's own numbers.
         status: (B, C) of :class:`Status`, sticky along time, earlier chunks included.
         wires: the wires that were asked for, each (B, C, size).
     """
@@ -61,18 +62,18 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """Executes models in the formats it knows."""
+    """Executes models in the policies it knows; a format is one."""
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
-        """Round a model to a format and start it before its first token.
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
+        """Round a model to a policy and start it before its first token.
 
         Args:
             model: a compiled model.
-            fmt: the format of weights, values and every operation.
+            fmt: the policy, or the one format of weights, values and every operation.
             keep: wires whose values are wanted besides the outputs.
 
         Raises:
-            ConfigError: the engine does not know this format.
+            ConfigError: the engine does not know this policy.
         """
         ...
 
@@ -95,25 +96,33 @@ class WeightOverflow:
     value: mpq
 
 
-def weight_overflows(model: Model, fmt: AnyFormat) -> tuple[WeightOverflow, ...]:
-    """All constants of a model that a format rounds to an infinity."""
-    if not isinstance(fmt, Format):
-        return ()
+def weight_overflows(model: Model, fmt: AnyPolicy) -> tuple[WeightOverflow, ...]:
+    """All constants of a model that leave the range of a policy, infinite, nan or cut off."""
+    policy = as_policy(fmt)
     found: list[WeightOverflow] = []
     for number, layer in enumerate(model.layers):
-        for role, row, value in _constants(layer, model.window or 1, fmt):
-            if np.isinf(round_rational(value, fmt)):
+        for role, row, value in _constants(layer, model.window or 1, policy):
+            if _leaves(role, layer.kind, value, policy):
                 found.append(WeightOverflow(layer=number, unit=row % layer.size, role=role, value=value))
     for role, row, value in (*_entries("weight_ih", model.readout), *_vector("bias", model.readout_bias)):
-        if np.isinf(round_rational(value, fmt)):
+        if _leaves(role, "linear", value, policy):
             found.append(WeightOverflow(layer=None, unit=row, role=role, value=value))
     return tuple(found)
 
 
-def _constants(layer: Layer, window: int, fmt: Format) -> Iterator[tuple[str, int, mpq]]:
+def _leaves(role: str, kind: Kind, value: mpq, policy: Policy) -> bool:
+    """Whether a constant is too large for one of the formats in which it is held."""
+    begins = role.startswith("bias") or (role == "initial" and kind == "conv")
+    formats = (policy.weights, policy.accumulator) if begins else (policy.weights,)
+    if role.startswith("initial") and kind != "conv":
+        formats = (policy.state,)
+    return any(isinstance(fmt, Format) and overflows(value, fmt) for fmt in formats)
+
+
+def _constants(layer: Layer, window: int, policy: Policy) -> Iterator[tuple[str, int, mpq]]:
     if layer.kind == "conv":
         yield from _vector("initial", layer.initial)
-        for unit, kernel in enumerate(lag_kernels(layer, window, fmt)):
+        for unit, kernel in enumerate(lag_kernels(layer, window, policy.weights)):
             yield from (("kernel", unit, value) for row in kernel.lags for _, value in row)
         return
     yield from _entries("weight_ih", layer.weight_ih)

@@ -20,7 +20,8 @@ from compiler.evaluate import Memory, initial_memory, layer_step
 from compiler.exact import Vector
 from compiler.model import Layer, Model
 from stability.engines.base import Segment, Session
-from stability.formats import AnyFormat, ExactFormat
+from stability.formats import ExactFormat
+from stability.policy import AnyPolicy
 
 BUDGET = 1 << 22  # bits
 
@@ -35,7 +36,7 @@ class ExactEngine:
     def __init__(self, *, budget: int = BUDGET) -> None:
         self._budget = budget
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`.
 
         Raises:

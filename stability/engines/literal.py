@@ -19,12 +19,10 @@ from stability.activations import Function
 from stability.engines.base import Segment, Status, StatusArray
 from stability.engines.convolution import lag_kernels
 from stability.engines.numbers import Number, Numbers, Site
-from stability.formats import AnyFormat, Format
-from stability.policy import Policy
-from stability.random_bits import Rounding
+from stability.policy import Policy, wire_type
+from stability.random_bits import GATE, Rounding
 
 Row = list[tuple[int, Number]]
-GATE = 1 << 32
 
 
 class LiteralSession:
@@ -39,16 +37,15 @@ class LiteralSession:
         self._seen = 0
 
     def step(self, tokens: npt.NDArray[Any]) -> Segment:
+        """See :class:`stability.engines.base.Session`."""
         batch, steps = tokens.shape[:2]
         if not self._sequences:
             self._sequences = [_Sequence(self._layers) for _ in range(batch)]
         policy, shape = self._policy, (batch, steps)
-        outputs = np.zeros((*shape, self._model.output_dim), dtype=storage(policy.readout))
+        outputs = np.zeros((*shape, self._model.output_dim), dtype=wire_type(policy, -1))
         status: StatusArray = np.zeros(shape, dtype=np.uint8)
         wires = {
-            wire: np.zeros(
-                (*shape, self._model.wire_size(wire)), dtype=storage(policy.activations if wire else policy.input)
-            )
+            wire: np.zeros((*shape, self._model.wire_size(wire)), dtype=wire_type(policy, wire))
             for wire in self._keep
         }
         with np.errstate(all="ignore"):
@@ -79,11 +76,6 @@ class LiteralSession:
             site = (rows.layer, row, Rounding.VALUE)
             found.append(self._numbers.rounded(sequence.see_one(total), "readout", site))
         return sequence.see(found)
-
-
-def storage(fmt: AnyFormat) -> np.dtype[Any]:
-    """The numpy type of arrays of a format; objects (rationals) where it has none."""
-    return fmt.storage if isinstance(fmt, Format) else np.dtype(object)
 
 
 class _Sequence:
@@ -191,22 +183,21 @@ class _Unit:
         kind = self._layer.source.kind
         match kind:
             case "linear" | "relu":
-                return self._handed(0, relu=kind == "relu")
-            case "state":
-                return self._stored(self._gate(0))
-            case "rnn":
-                return self._stored(_relu(self._gate(0)))
+                found = self._handed(0, relu=kind == "relu")
+            case "state" | "rnn":
+                found = self._stored(_relu(self._gate(0)) if kind == "rnn" else self._gate(0))
             case "gate" | "glu":
                 left, right = self._handed(0), self._handed(1, relu=kind == "glu")
-                return self._times(left, right, Rounding.PRODUCT)
+                found = self._times(left, right, Rounding.PRODUCT)
             case "lstm":
-                return self._lstm()
+                found = self._lstm()
             case "gru":
-                return self._gru()
+                found = self._gru()
             case "conv":
-                return self._convolution()
+                found = self._convolution()
             case _:
                 assert_never(kind)
+        return found
 
     def rounded(self, value: Number, place: str, operation: int) -> Number:
         """A number in the format of a place."""
@@ -242,9 +233,9 @@ class _Unit:
         return self._sequence.see_one(self._numbers.plus(left, right, self._site(operation)))
 
     def _mixed(self, share: Number, old: Number, other: Number, new: Number, *, last: bool) -> Number:
-        """Share · old + other · new; the products are not seen, but their sum is."""
-        kept = self._numbers.times(share, old, self._site(Rounding.KEPT))
-        entered = self._numbers.times(other, new, self._site(Rounding.ENTERED))
+        """Returns share · old + other · new, added in this order if the new one comes ``last``."""
+        kept = self._times(share, old, Rounding.KEPT)
+        entered = self._times(other, new, Rounding.ENTERED)
         terms = (kept, entered) if last else (entered, kept)
         return self._plus(*terms, Rounding.MEMORY)
 

@@ -31,7 +31,7 @@ from stability.activations import Function, activated_scaled
 from stability.engines import sums
 from stability.engines.base import Segment, Session
 from stability.engines.mpmath_blocks import Block, aligned, joined, plus
-from stability.engines.operations import UNIT, Activation, Affine, Cell, Convolution, Operation, Product
+from stability.engines.operations import UNIT, Activation, Affine, Cell, Convolution, Operation, Product, Sum
 from stability.engines.plan import Plan, build_plan
 from stability.engines.schedule import Group
 from stability.engines.sums import (
@@ -46,7 +46,8 @@ from stability.engines.sums import (
     nearest,
     scaled,
 )
-from stability.formats import AnyFormat, MpmathFormat
+from stability.formats import MpmathFormat
+from stability.policy import AnyPolicy
 
 COLUMNS = 256  # steps × sequences that one pass advances
 
@@ -54,7 +55,7 @@ COLUMNS = 256  # steps × sequences that one pass advances
 class MpmathEngine:
     """Executes plans at any number of digits; the outputs are ``mpf`` objects."""
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`."""
         if not isinstance(fmt, MpmathFormat):
             raise ConfigError.single(
@@ -126,6 +127,7 @@ class _MpmathSession:
             )
             return _Filter(operation.out, bias, lags, operation.period, operation.registers)
         if not isinstance(operation, Affine):
+            assert not isinstance(operation, Sum)  # in one format nothing is converted
             return operation
         terms = tuple(
             (term.register, *constant(term.weight, self._precision), term.delayed) for term in operation.terms

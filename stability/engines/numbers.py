@@ -4,6 +4,8 @@
 their formats; :class:`RationalNumbers` rounds exact results itself, in any policy.
 """
 
+# ruff: noqa: ARG002 -- NumPy's scalars need not know where they are
+
 from __future__ import annotations
 
 import math
@@ -63,21 +65,27 @@ class NumpyNumbers:
         self._format, self._make = fmt, fmt.dtype.type
 
     def constant(self, value: mpq, *places: str) -> Number:
+        """See :class:`Numbers`."""
         return self._make(round_rational(value, self._format))
 
     def at(self, sequence: int, step: int) -> None:
+        """See :class:`Numbers`."""
         return
 
     def times(self, left: Number, right: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         return left * right
 
     def plus(self, left: Number, right: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         return left + right
 
     def rounded(self, value: Number, place: str, site: Site) -> Number:
+        """See :class:`Numbers`."""
         return value
 
     def activated(self, function: Function, value: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         return self._make(activated(function, float(value), self._format))
 
 
@@ -94,6 +102,7 @@ class RationalNumbers:
         self._moment = 0
 
     def constant(self, value: mpq, *places: str) -> Number:
+        """See :class:`Numbers`."""
         found: Number = value
         for place in places:
             fmt = self._formats[place]
@@ -106,10 +115,12 @@ class RationalNumbers:
         return found
 
     def at(self, sequence: int, step: int) -> None:
+        """See :class:`Numbers`."""
         if self._stochastic:
             self._moment = moment_key(self._policy.seed, sequence, step)
 
     def times(self, left: Number, right: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         if not (_finite(left) and _finite(right)):
             return self._special(float(left) * float(right), "products")
         exact = mpq(left) * mpq(right)
@@ -118,6 +129,7 @@ class RationalNumbers:
         return self._special(-0.0 if _negative(left) != _negative(right) else 0.0, "products")
 
     def plus(self, left: Number, right: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         if not (_finite(left) and _finite(right)):
             return self._special(float(left) + float(right), "accumulator")
         exact = mpq(left) + mpq(right)
@@ -127,11 +139,13 @@ class RationalNumbers:
         return self._special(-0.0 if both else 0.0, "accumulator")
 
     def rounded(self, value: Number, place: str, site: Site) -> Number:
+        """See :class:`Numbers`."""
         if _finite(value) and value != 0:
             return self._exact(mpq(value), place, site)
         return self._special(float(value), place)
 
     def activated(self, function: Function, value: Number, site: Site) -> Number:
+        """See :class:`Numbers`."""
         fmt = self._formats["activations"]
         if isinstance(fmt, Format):
             if isinstance(value, mpq):

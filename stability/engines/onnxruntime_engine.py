@@ -26,7 +26,8 @@ from compiler.export.onnx import OUTPUTS_NAME, TOKENS_NAME, to_onnx
 from compiler.model import Model
 from stability.engines.base import Segment, Session
 from stability.engines.outside import Watch, float_format, turned
-from stability.formats import FLOATS, AnyFormat, Format
+from stability.formats import FLOATS, Format
+from stability.policy import AnyPolicy
 from stability.rounding import round_array
 
 QUIET = 4
@@ -43,7 +44,7 @@ class OnnxRuntimeEngine:
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`; missing packages are a ConfigError too."""
         known = float_format("onnxruntime", fmt, FLOATS)
         runtime = _onnxruntime()

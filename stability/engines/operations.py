@@ -1,7 +1,8 @@
 """Register operations: what a plan consists of, and what an engine must know how to do.
 
 Every value of a token's pass lives in a register.  An operation computes one register
-from registers of the same step and, where it says ``delayed``, of the step before.
+from registers of the same step and, where it says ``delayed``, of the step before.  Its
+value is rounded to its ``place`` at last.
 """
 
 from __future__ import annotations
@@ -12,6 +13,28 @@ from typing import Literal, assert_never
 from gmpy2 import mpq
 
 Activation = Literal["none", "relu", "sigmoid", "tanh"]
+Place = Literal["none", "state", "activations", "readout"]
+"""What a value is rounded to after its activation; ``none``: it stays as it was computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where the roundings of an operation stand, for their random bits (:mod:`stability.random_bits`).
+
+    Attributes:
+        layer: its layer.
+        unit: its unit.
+        first: the number of its first rounding; an accumulator's others follow.
+        placed: that of the rounding after the activation.
+    """
+
+    layer: int = 0
+    unit: int = 0
+    first: int = 0
+    placed: int = 0
+
+
+NOWHERE = Site()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +55,8 @@ class Affine:
     terms: tuple[Term, ...]
     activation: Activation = "none"
     sticky: bool = False
+    place: Place = "none"
+    site: Site = NOWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +73,20 @@ class Product:
     delayed: bool = False
     activation: Activation = "none"
     sticky: bool = False
+    place: Place = "none"
+    site: Site = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """out = activation(left + right), or of ``left`` alone if there is no ``right``."""
+
+    out: int
+    left: int
+    right: int | None = None
+    activation: Activation = "none"
+    place: Place = "none"
+    site: Site = NOWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +101,7 @@ class Cell:
     entry: int
     candidate: int
     strict: bool = False
+    place: Place = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +116,16 @@ class Convolution:
         bias: where the accumulator starts.
         lags: the terms of each lag.
         period: how many of the last ``lags`` come again for ever; 0: later lags have no terms.
+        place: what it is rounded to.
+        site: where.
     """
 
     out: int
     bias: mpq
     lags: tuple[tuple[Term, ...], ...]
     period: int
+    place: Place = "none"
+    site: Site = NOWHERE
 
     @property
     def registers(self) -> tuple[int, ...]:
@@ -93,7 +137,7 @@ class Convolution:
 UNIT = -1
 """In a convolution: the constant 1."""
 
-Operation = Affine | Product | Cell | Convolution
+Operation = Affine | Product | Sum | Cell | Convolution
 
 
 def reads(operation: Operation) -> tuple[tuple[int, int], ...]:
@@ -103,6 +147,9 @@ def reads(operation: Operation) -> tuple[tuple[int, int], ...]:
             return tuple((term.register, int(term.delayed)) for term in operation.terms)
         case Product():
             return ((operation.left, 0), (operation.right, int(operation.delayed)))
+        case Sum():
+            registers = (operation.left,) if operation.right is None else (operation.left, operation.right)
+            return tuple((register, 0) for register in registers)
         case Cell():
             now = (operation.forget, operation.entry, operation.candidate)
             return (*((register, 0) for register in now), (operation.out, 1))

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from compiler.errors import ConfigError
 from stability.engines.base import Status, StatusArray
-from stability.formats import AnyFormat, Format
+from stability.formats import Format
+from stability.policy import AnyPolicy
 
 
-def float_format(engine: str, fmt: AnyFormat, known: Collection[str]) -> Format:
+def float_format(engine: str, fmt: AnyPolicy, known: Collection[str]) -> Format:
     """``fmt``, if its name is among those that an engine knows.
 
     Raises:

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import assert_never
 
 from gmpy2 import mpq
 
 from compiler.exact import ONE, ZERO
 from compiler.model import GATES, MAX_WINDOW, TOKENS, Layer, Model
-from stability.activations import activated_constant
+from stability.engines.constants import Constants, keeps
 from stability.engines.convolution import LagKernel, lag_kernels
 from stability.engines.operations import (
     UNIT,
@@ -35,13 +34,15 @@ from stability.engines.operations import (
     Cell,
     Convolution,
     Operation,
+    Place,
     Product,
+    Sum,
     Term,
     reads,
 )
 from stability.engines.schedule import Group, schedule
 from stability.formats import AnyFormat, Format
-from stability.rounding import round_rational
+from stability.policy import AnyPolicy, as_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Plan:
         initial: registers that live from step to step, with their value before the first.
         never_negative: registers whose values, ``initial`` apart, are ≥ +0 or nan.
         signed_zero: registers that can hold −0.
+        copies: registers that repeat the one they read, if bias and weight say so: nothing is rounded.
     """
 
     registers: int
@@ -65,14 +67,22 @@ class Plan:
     outputs: tuple[int, ...]
     wires: Mapping[int, tuple[int, ...]]
     initial: Mapping[int, mpq]
-    never_negative: frozenset[int]
-    signed_zero: frozenset[int]
+    never_negative: frozenset[int] = frozenset()
+    signed_zero: frozenset[int] = frozenset()
+    copies: frozenset[int] = frozenset()
 
 
-def build_plan(model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Plan:
-    """The operations of a model; ``fmt`` only decides which constants stay finite."""
-    builder = _Builder(fmt=fmt, window=model.window or MAX_WINDOW)
-    tokens = tuple(builder.register() for _ in range(model.input_dim))
+def build_plan(model: Model, policy: AnyPolicy, keep: Sequence[int] = ()) -> Plan:
+    """The operations of a model.
+
+    Args:
+        model: a compiled model.
+        policy: decides which constants stay finite, and what is rounded on its way to a register;
+            one of :attr:`stability.engines.constants.Constants.foldable`.
+        keep: the wires whose registers are wanted.
+    """
+    builder = _Builder(constants=Constants(as_policy(policy)), window=model.window or MAX_WINDOW)
+    tokens = tuple(builder.register("input") for _ in range(model.input_dim))
     builder.wires.append(tokens)
     for layer in model.layers:
         builder.add(layer)
@@ -93,6 +103,7 @@ def build_plan(model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Plan:
         initial=builder.initial,
         never_negative=_those(builder.never_negative),
         signed_zero=_those(builder.signed_zero),
+        copies=frozenset(builder.copies),
     )
 
 
@@ -115,7 +126,7 @@ class _Row:
 class _Builder:
     """Registers and operations under construction."""
 
-    fmt: AnyFormat
+    constants: Constants
     window: int
     wires: list[tuple[int, ...]] = field(default_factory=list)
     operations: list[list[Operation]] = field(default_factory=list)
@@ -123,15 +134,30 @@ class _Builder:
     initial: dict[int, mpq] = field(default_factory=dict)
     never_negative: list[bool] = field(default_factory=list)  # values are ≥ +0 or nan
     signed_zero: list[bool] = field(default_factory=list)  # −0 can occur
+    formats: list[AnyFormat] = field(default_factory=list)  # of their values
+    copies: set[int] = field(default_factory=set)
     sticky: set[int] = field(default_factory=set)
     switches: dict[_Row, int] = field(default_factory=dict)  # gates of the layer at hand
     gate: Activation = "relu"  # and its activations: of gates
     squash: Activation = "relu"  # of candidates and cells
 
-    def register(self) -> int:
+    def register(self, place: str) -> int:
         self.never_negative.append(False)
         self.signed_zero.append(False)
+        self.formats.append(self.constants.policy.formats[place])
         return len(self.never_negative) - 1
+
+    def _passes(self, register: int, place: Place) -> bool:
+        """Whether a register's values stay as they are when they are rounded to a place."""
+        return place == "none" or keeps(self.constants.policy.formats[place], self.formats[register])
+
+    def _out(self, out: int | None, place: Place) -> int:
+        """``out``, or else a new register, for values of a place."""
+        known = "accumulator" if place == "none" else place
+        if out is None:
+            return self.register(known)
+        self.formats[out] = self.constants.policy.formats[known]
+        return out
 
     def gather(self, wires: Iterable[int]) -> tuple[int, ...]:
         assert all(TOKENS <= wire < len(self.wires) for wire in wires)
@@ -139,7 +165,7 @@ class _Builder:
 
     def output(self, terms: tuple[Term, ...], bias: mpq) -> None:
         row = _Row(bias=bias, terms=terms)
-        self.outputs.append(self._factor(row, "none"))
+        self.outputs.append(self._factor(row, "none", place="readout"))
 
     def add(self, layer: Layer) -> None:
         self.operations.append([])
@@ -148,13 +174,13 @@ class _Builder:
         self.gate, self.squash = ("sigmoid", "tanh") if native else ("relu", "relu")
         sources = self.gather(layer.inputs)
         if layer.kind == "conv":
-            kernels = lag_kernels(layer, self.window, self.fmt)
+            kernels = lag_kernels(layer, self.window, self.constants.policy.weights)
             starts = layer.initial or (ZERO,) * layer.size
             pairs = zip(kernels, starts, strict=True)
             self.wires.append(tuple(self._convolution(kernel, start, sources) for kernel, start in pairs))
             return
         read_back = {column for row in layer.weight_hh.rows for column, _ in row}
-        units = [self.register() if unit in read_back else None for unit in range(layer.size)]
+        units = [self.register("state") if unit in read_back else None for unit in range(layer.size)]
         for unit, register in enumerate(units):
             if register is not None:
                 self.initial[register] = layer.initial[unit] if layer.initial else ZERO
@@ -172,16 +198,26 @@ class _Builder:
         wire = []
         for unit in range(layer.size):
             gates = rows[unit :: layer.size]
-            wire.append(self._unit(layer, unit, gates, units[unit]))
+            wire.append(self._handed(self._unit(layer, unit, gates, units[unit])))
         self.wires.append(tuple(wire))
+
+    def _handed(self, register: int) -> int:
+        """What other layers read of what a layer keeps."""
+        if self._passes(register, "activations"):
+            return register
+        out = self.register("activations")
+        self.never_negative[out] = self.never_negative[register]
+        self.signed_zero[out] = not self.never_negative[out]
+        self._emit(Sum(out=out, left=register, place="activations"))
+        return out
 
     def _unit(self, layer: Layer, unit: int, gates: Sequence[_Row], out: int | None) -> int:
         before = layer.initial[unit] if layer.initial else ZERO
         match layer.kind:
-            case "linear" | "state":
-                return self._factor(gates[0], "none", out=out)
-            case "relu" | "rnn":
-                return self._factor(gates[0], "relu", out=out)
+            case "linear" | "state" | "relu" | "rnn":
+                place: Place = "state" if layer.kind in {"state", "rnn"} else "activations"
+                activation: Activation = "relu" if layer.kind in {"relu", "rnn"} else "none"
+                return self._factor(gates[0], activation, out=out, place=place)
             case "gate" | "glu":
                 return self._gate(gates, out, relu=layer.kind == "glu")
             case "lstm":
@@ -200,7 +236,8 @@ class _Builder:
             return self._factor(first, "none", out=out)
         if first.constant(ONE):
             return self._factor(second, activation, out=out)
-        return self._product(self._factor(first, "none"), self._factor(second, activation), out=out)
+        left, right = self._factor(first, "none"), self._factor(second, activation)
+        return self._product(left, right, out=out, place="activations")
 
     def _convolution(self, kernel: LagKernel, start: mpq, sources: Sequence[int]) -> int:
         registers = (*sources, UNIT)
@@ -212,30 +249,53 @@ class _Builder:
             return self._factor(_Row(bias=start, terms=()), "none")
         if len(lags) == 1 and not kernel.period and all(term.register != UNIT for term in lags[0]):
             return self._factor(_Row(bias=start, terms=lags[0]), "none")
-        register = self.register()
-        self._emit(Convolution(out=register, bias=start, lags=lags, period=kernel.period))
+        register = self.register("activations")
+        self.signed_zero[register] = not self._passes_sums("activations")
+        self._emit(
+            Convolution(out=register, bias=start, lags=lags, period=kernel.period, place="activations")
+        )
         return register
 
+    def _passes_sums(self, place: Place) -> bool:
+        """Whether every sum stays as it is when it is rounded to a place."""
+        policy = self.constants.policy
+        return place == "none" or keeps(policy.formats[place], policy.accumulator)
+
     def _factor(
-        self, row: _Row, activation: Activation, *, out: int | None = None, sticky: bool = False
+        self,
+        row: _Row,
+        activation: Activation,
+        *,
+        out: int | None = None,
+        sticky: bool = False,
+        place: Place = "activations",
     ) -> int:
         """A register that holds one pre-activation after its activation."""
         if activation in {"sigmoid", "tanh"}:
             value = self._value(row, activation)
             if value is not None:
                 row, activation = _Row(bias=value, terms=()), "none"
-        elif out is None and row.bias == 0 and len(row.terms) == 1:
+        repeats = len(row.terms) == 1 and self._passes(row.terms[0].register, place)
+        if activation in {"none", "relu"} and out is None and row.bias == 0 and repeats:
             term = row.terms[0]
             copied = self.never_negative[term.register] if activation == "relu" else True
             copied = copied and (term.register in self.sticky or not sticky)
             if term.weight == 1 and not term.delayed and copied and not self.signed_zero[term.register]:
                 return term.register
-        register = self.register() if out is None else out
+        register = self._out(out, place)
         self.never_negative[register] = activation in {"relu", "sigmoid"} or (
             row.bias >= 0
             and all(t.weight > 0 and not t.delayed and self.never_negative[t.register] for t in row.terms)
         )
-        self._emit(Affine(out=register, bias=row.bias, terms=row.terms, activation=activation, sticky=sticky))
+        self.signed_zero[register] = not (self.never_negative[register] or self._passes_sums(place))
+        if repeats:
+            self.copies.add(register)
+        self._emit(
+            Affine(
+                out=register, bias=row.bias, terms=row.terms, activation=activation, sticky=sticky,
+                place=place,
+            )
+        )  # fmt: skip
         return register
 
     def _product(
@@ -247,16 +307,18 @@ class _Builder:
         out: int | None = None,
         activation: Activation = "none",
         sticky: bool = False,
+        place: Place,
     ) -> int:
-        register = self.register() if out is None else out
+        register = self._out(out, place)
         unsigned = self.never_negative[left] and self.never_negative[right] and not delayed
         self.never_negative[register] = activation in {"relu", "sigmoid"} or unsigned
         self.signed_zero[register] = activation == "none" and not unsigned
         self._emit(
             Product(
-                out=register, left=left, right=right, delayed=delayed, activation=activation, sticky=sticky
+                out=register, left=left, right=right, delayed=delayed, activation=activation, sticky=sticky,
+                place=place,
             )
-        )
+        )  # fmt: skip
         return register
 
     def _emit(self, operation: Operation) -> None:
@@ -268,28 +330,32 @@ class _Builder:
     def _lstm(self, gates: Sequence[_Row], cell: mpq, before: mpq, out: int | None) -> int:
         entry, forget, candidate, output = gates
         kept, added = self._value(forget, self.gate), self._value(entry, self.gate)
-        if self._finite(cell) and self._finite(before):
+        start = self.constants.stored(cell)
+        if start is not None and self.constants.stored(before) is not None:
             if kept == ZERO:
                 return self._memoryless(entry, candidate, output, out)
             new = self._value(candidate, self.squash)
-            if kept == ONE and ZERO in (added, new) and added is not None and new is not None:
-                return self._exposed(output, _Row(bias=cell, terms=()), out)
-        memory = self.register()
+            nothing = ZERO in (added, new) and added is not None and new is not None
+            if kept == ONE and nothing and self.constants.steady(start):
+                return self._exposed(output, _Row(bias=start, terms=()), out)
+        memory = self.register("state")
         self.initial[memory] = cell
         self.signed_zero[memory] = True
         registers = [self._factor(row, self.gate) for row in (entry, forget)]
         registers.append(self._factor(candidate, self.squash))
-        self._emit(Cell(out=memory, forget=registers[1], entry=registers[0], candidate=registers[2]))
+        self._emit(
+            Cell(out=memory, forget=registers[1], entry=registers[0], candidate=registers[2], place="state")
+        )
         return self._exposed(output, _copy(memory), out)
 
     def _exposed(self, output: _Row, memory: _Row, out: int | None) -> int:
-        """H = σ(o)·τ(c) of an ``lstm`` unit."""
+        """The output h = σ(o)·τ(c) of an ``lstm`` unit."""
         if self._value(output, self.gate) == ONE:
             return self._factor(memory, self.squash, out=out)
         if self._value(memory, self.squash) == ONE:
             return self._factor(output, self.gate, out=out)
         switch = self._factor(output, self.gate)
-        return self._product(switch, self._factor(memory, self.squash), out=out)
+        return self._product(switch, self._factor(memory, self.squash), out=out, place="state")
 
     def _memoryless(self, entry: _Row, candidate: _Row, output: _Row, out: int | None) -> int:
         """An ``lstm`` unit whose forget gate is zero: c = σ(i)·τ(g), h = σ(o)·τ(c)."""
@@ -297,7 +363,9 @@ class _Builder:
         exposed = self._fresh(entry, candidate, out if plain else None)
         if exposed is None:
             return self._factor(output, self.gate, out=out)
-        return exposed if plain else self._product(self._factor(output, self.gate), exposed, out=out)
+        if plain:
+            return exposed
+        return self._product(self._factor(output, self.gate), exposed, out=out, place="state")
 
     def _fresh(self, entry: _Row, candidate: _Row, out: int | None) -> int | None:
         """τ(σ(i)·τ(g)); ``None`` if that is 1."""
@@ -306,28 +374,38 @@ class _Builder:
         again = self.squash != "relu"  # the ReLU of what is never negative is itself
         if not factors:
             one = _Row(bias=ONE, terms=())
-            return None if self._value(one, self.squash) == ONE else self._factor(one, self.squash, out=out)
+            known = self._value(one, self.squash)
+            return None if known == ONE else self._factor(one, self.squash, out=out)
         if len(factors) == 1:
             (row, function) = factors[0]
             memory = self._factor(row, function, out=None if again else out, sticky=True)
             return self._factor(_copy(memory), self.squash, out=out) if again else memory
         left, right = (self._factor(row, function) for row, function in factors)
-        return self._product(left, right, out=out, activation=self.squash if again else "none", sticky=True)
+        if again and self._passes_sums("state"):
+            return self._product(
+                left, right, out=out, activation=self.squash, sticky=True, place="activations"
+            )
+        same = not again and keeps(self.constants.policy.activations, self.constants.policy.state)
+        memory = self._product(left, right, out=out if same else None, sticky=True, place="state")
+        return memory if same else self._factor(_copy(memory), self.squash, out=out)
 
     def _gru(self, gates: Sequence[_Row], own_bias: mpq, before: mpq, out: int | None) -> int:
         reset, update, new = gates
         own = _Row(bias=own_bias, terms=tuple(term for term in new.terms if term.delayed))
         entry = _Row(bias=new.bias, terms=tuple(term for term in new.terms if not term.delayed))
-        if self._value(update, self.gate) == ZERO and self._finite(before):
+        if self._value(update, self.gate) == ZERO and self.constants.stored(before) is not None:
             return self._candidate(reset, own, entry, out=out, sticky=True)
         same = reset == update and own.constant(ZERO)  # r·0 is nan where r, which is z, is not finite
         kept = self._switch(update)
-        taken = self._factor(_Row(bias=ONE, terms=(Term(register=kept, weight=-ONE),)), "none")
+        share = _Row(bias=ONE, terms=(Term(register=kept, weight=-ONE),))
+        taken = self._factor(share, "none", place="none")
         candidate = self._candidate(_Row(bias=ONE, terms=()) if same else reset, own, entry)
-        register = self.register() if out is None else out
+        register = self._out(out, "state")
         self.initial[register], self.signed_zero[register] = before, True
         strict = same and self.gate == "relu"  # a sigmoid is finite or nan, and nan spreads by itself
-        self._emit(Cell(out=register, forget=kept, entry=taken, candidate=candidate, strict=strict))
+        self._emit(
+            Cell(out=register, forget=kept, entry=taken, candidate=candidate, strict=strict, place="state")
+        )
         return register
 
     def _switch(self, gate: _Row) -> int:
@@ -349,10 +427,13 @@ class _Builder:
             return self._factor(row, self.squash, out=out, sticky=sticky)
         switch = self._switch(reset)
         plain = own.bias == 0 and len(own.terms) == 1 and own.terms[0].weight == 1
-        right = own.terms[0].register if plain else self._factor(own, "none")
+        right = own.terms[0].register if plain else self._factor(own, "none", place="none")
         if vacant:
-            return self._product(switch, right, delayed=plain, out=out, activation=self.squash, sticky=sticky)
-        term = Term(register=self._product(switch, right, delayed=plain), weight=ONE)
+            return self._product(
+                switch, right, delayed=plain, out=out, activation=self.squash, sticky=sticky,
+                place="activations",
+            )  # fmt: skip
+        term = Term(register=self._product(switch, right, delayed=plain, place="none"), weight=ONE)
         return self._factor(replace(entry, terms=(*entry.terms, term)), self.squash, out=out, sticky=sticky)
 
     def _joined(self, own: _Row, entry: _Row) -> _Row:
@@ -360,28 +441,15 @@ class _Builder:
 
         What comes before the feedback is then out of the loop over time.
         """
-        if isinstance(self.fmt, Format):
-            before = Term(register=self._factor(entry, "none"), weight=ONE)
+        if isinstance(self.constants.policy.accumulator, Format):
+            before = Term(register=self._factor(entry, "none", place="none"), weight=ONE)
             return replace(own, terms=(*own.terms, before))
-        fed = Term(register=self._factor(own, "none"), weight=ONE)
+        fed = Term(register=self._factor(own, "none", place="none"), weight=ONE)
         return replace(entry, terms=(*entry.terms, fed))
 
     def _value(self, row: _Row, activation: Activation) -> mpq | None:
         """What a row without terms is after its activation; ``None`` for others, or if not finite."""
-        if row.terms or not self._finite(row.bias):
-            return None
-        match activation:
-            case "none":
-                return row.bias
-            case "relu":
-                return max(row.bias, ZERO)
-            case "sigmoid" | "tanh":
-                return activated_constant(activation, row.bias, self.fmt)
-            case _:
-                assert_never(activation)
-
-    def _finite(self, value: mpq) -> bool:
-        return not isinstance(self.fmt, Format) or abs(round_rational(value, self.fmt)) != float("inf")
+        return None if row.terms else self.constants.value(row.bias, activation)
 
 
 def _copy(register: int) -> _Row:

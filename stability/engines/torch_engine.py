@@ -22,7 +22,8 @@ from compiler.export.torch import build_torch
 from compiler.model import Model
 from stability.engines.base import Segment, Session
 from stability.engines.outside import Watch, float_format, turned
-from stability.formats import AnyFormat, Format
+from stability.formats import Format
+from stability.policy import AnyPolicy
 from stability.rounding import round_array
 
 
@@ -36,7 +37,7 @@ class TorchEngine:
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`; a missing PyTorch is a ConfigError too."""
         known = float_format("torch", fmt, DTYPES)
         module = build_torch(model, known.name, infinities=True)

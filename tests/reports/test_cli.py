@@ -266,7 +266,7 @@ def test_wrong_tokens_are_one_line(tmp_path: Path, text: str, words: list[str]) 
 
 def test_unknown_formats_and_missing_files_are_one_line(tmp_path: Path) -> None:
     """A format that does not exist and a file that does not exist."""
-    refused(lsrl("run", "majority", "--format", "float13", "--tokens", "-"), "unknown format 'float13'")
+    refused(lsrl("run", "majority", "--format", "float13", "--tokens", "-"), "unknown format or policy 'float13'")
     refused(lsrl("run", "majority", "--tokens", tmp_path / "none.csv"), "none.csv", "No such file")
     refused(lsrl("run", "majority", "--tokens", tmp_path), "Is a directory")
 
@@ -349,7 +349,7 @@ def test_drift_takes_files_and_names(tmp_path: Path) -> None:
     [
         (["nope"], "unknown program"),
         (["majority", "--target", "tpu"], "unknown target"),
-        (["majority", "--format", "float13"], "unknown format"),
+        (["majority", "--format", "float13"], "unknown format or policy"),
         (["majority", "--config", "best"], "unknown configuration"),
         (["majority", "--conditional", "maybe"], "unknown conditional"),
         (["majority", "--length", "0"], "--length 0"),

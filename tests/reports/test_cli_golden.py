@@ -198,8 +198,9 @@ def test_missing_and_damaged_files_are_one_line(tmp_path: Path) -> None:
     refused(lsrl("score", case, out, "--format", "float16"), "damaged")
 
 
-def test_no_engine_runs_bfloat16_yet(tmp_path: Path) -> None:
-    """``lsrl run`` in bfloat16 is a clear refusal."""
+def test_bfloat16_runs(tmp_path: Path) -> None:
+    """``lsrl run`` in bfloat16 gives the outputs of a program that it holds exactly."""
     tokens = tmp_path / "tokens.csv"
-    tokens.write_text("1\n")
-    refused(lsrl("run", "majority", "--tokens", tokens, "--format", "bfloat16"), "bfloat16")
+    tokens.write_text("1\n0\n1\n")
+    done = lsrl("run", "majority", "--tokens", tokens, "--format", "bfloat16")
+    assert done.output.splitlines() == ["step,y0", "0,1.0", "1,0.0", "2,1.0"]

@@ -8,7 +8,6 @@ choice between the two patterns around an exact number, found by bisection.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +35,7 @@ def last_pattern(fmt: Format) -> int:
 
 def lowest_exponent(fmt: Format) -> int:
     """The smallest subnormal number is 2 to this."""
-    return 3 - 2 ** (fmt.exponent_bits - 1) - fmt.precision
+    return 3 - (1 << (fmt.exponent_bits - 1)) - fmt.precision
 
 
 def number(pattern: int, fmt: Format) -> float:
@@ -200,7 +199,8 @@ def draw_values(rng: np.random.Generator, fmt: Format, count: int) -> npt.NDArra
     return np.where((where > 0.5) & (where < 0.52), specials[rng.integers(len(specials), size=count)], values)
 
 
-def same_values(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> bool:
+def same_values(left: npt.ArrayLike, right: npt.ArrayLike) -> bool:
     """Equal values and signs of zeros, nans as a class."""
-    nans = np.isnan(left) & np.isnan(right)
-    return bool(np.all(nans | ((left == right) & (np.signbit(left) == np.signbit(right)))))
+    a, b = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    nans = np.isnan(a) & np.isnan(b)
+    return bool(np.all(nans | ((a == b) & (np.signbit(a) == np.signbit(b)))))

@@ -133,6 +133,19 @@ def test_a_doubling_state_overflows_where_it_was_predicted_to(number_format: str
     assert not of_kind(check(program, format=number_format, length=step), "overflow")
 
 
+def test_formats_without_infinities_and_without_rounding() -> None:
+    """A format that saturates is said to; exact arithmetic has no findings of either kind."""
+    program = state("2")
+    for name, step, says in (
+        ("e4m3-sat", 7, "saturates e4m3-sat (max 240)"),
+        ("float8_e4m3fn", 8, "(max 448)"),
+    ):
+        (finding,) = of_kind(check(program, format=name), "overflow")
+        assert finding.step == step
+        assert says in finding.message
+    assert not check(program, format="exact")
+
+
 def test_a_doubling_state_loses_its_integers_where_it_was_predicted_to() -> None:
     """2^t − 1 is held up to 11 bits in float16: the next step is the measured horizon."""
     program = state("2")

@@ -70,5 +70,5 @@ def test_what_it_cannot_run_is_refused() -> None:
     with pytest.raises(ConfigError, match="'exact' cannot run float32"):
         ExactEngine().prepare(model, FLOAT32)
     layer = replace(model.layers[0], activation="native")
-    with pytest.raises(ConfigError, match="no exact values .*mpmath50"):
+    with pytest.raises(ConfigError, match=r"no exact values .*mpmath50"):
         ExactEngine().prepare(replace(model, layers=(layer,)), EXACT)

@@ -40,7 +40,7 @@ def test_constants_are_those_of_numpy(fmt: Format) -> None:
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
 def test_constants_are_those_of_ml_dtypes(name: str) -> None:
     """Range and subnormals agree with ml_dtypes.finfo; e4m3fn spends its infinities on numbers."""
-    fmt, info = BINARY[name], ml_dtypes.finfo(getattr(ml_dtypes, name))
+    fmt, info = BINARY[name], ml_dtypes.finfo(getattr(ml_dtypes, name))  # type: ignore[no-untyped-call]
     assert float(fmt.largest) == float(info.max)
     assert float(fmt.smallest_normal) == float(info.smallest_normal)
     assert float(fmt.smallest_subnormal) == float(info.smallest_subnormal)

@@ -15,8 +15,9 @@ from compiler.exact import Matrix
 from compiler.model import Kind, Layer, Model
 from stability.engines.base import Session
 from stability.engines.native.engine import NativeEngine
-from stability.formats import FLOAT16, FLOAT32, FLOATS, AnyFormat, Format
+from stability.formats import FLOAT16, FLOAT32, FLOATS, Format
 from stability.forward_error import forward_error
+from stability.policy import AnyPolicy
 from stability.running import execute
 from stability.subject import subject
 from stability.verify import every_unit, verify
@@ -108,7 +109,7 @@ class Changed:
     def __init__(self, *, model: Model | None = None, fmt: Format | None = None) -> None:
         self._model, self._format = model, fmt
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """Start what it was told to start."""
         return NativeEngine().prepare(self._model or model, self._format or fmt, keep)
 

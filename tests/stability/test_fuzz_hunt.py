@@ -14,6 +14,7 @@ import pytest
 from gmpy2 import mpq
 
 from compiler import ir, layering
+from compiler.compiling import compile_program
 from compiler.errors import LsrlError
 from compiler.exact import Matrix, Vector
 from compiler.loading import load_program
@@ -32,7 +33,6 @@ SMALL = 10
 
 def _spoiled(spoil: Callable[[Layer], Layer], target: str) -> Plant:
     """Every model of one target comes out of the compiler with its layers spoiled."""
-    compile_program = judged.compile_program
 
     def wrong(program: ir.Program, name: str) -> Model:
         model = compile_program(program, name)

@@ -17,12 +17,14 @@ from compiler.exact import Matrix, zeros
 from compiler.expr import Concat, Input, Multi, ReLU
 from compiler.model import Kind, Layer, Model
 from stability.engines.base import Status
-from stability.engines.native import arithmetic, blocks, kernels
+from stability.engines.native import blocks, layout
 from stability.engines.native import engine as native_engine
 from stability.engines.native.engine import NativeEngine, half_in_hardware
+from stability.engines.native.marks import fast_mark
 from stability.engines.operations import Affine, Cell, Product
 from stability.engines.plan import build_plan
 from stability.formats import FLOAT16, FLOAT32, parse_format
+from stability.policy import as_policy
 from stability.running import execute
 from tests.stability.models import random_model, random_tokens, same
 
@@ -155,9 +157,9 @@ def test_both_conversions_to_float16_agree_with_numpy(hardware: bool) -> None:
     values = words.view(np.float32)
     registers = np.concatenate([values, np.ones_like(values), np.zeros_like(values)])
     count = len(values)
-    table = np.zeros((1, kernels.FIELDS), dtype=np.uint64)
-    table[0, [kernels.KIND, kernels.OUT, kernels.RIGHT]] = kernels.PRODUCT, 2 * count, count
-    mark = arithmetic.HALF_BY_HARDWARE if hardware else arithmetic.HALF_BY_BITS
+    table = np.zeros((1, layout.FIELDS), dtype=np.uint64)
+    table[0, [layout.KIND, layout.OUT, layout.RIGHT]] = layout.PRODUCT, 2 * count, count
+    mark = fast_mark(as_policy(FLOAT16), FLOAT32, hardware=hardware)
     nowhere = np.zeros(0, np.uint64)
     blocks.run(
         registers, table, np.zeros(1, np.float32), nowhere, np.zeros(0, np.float32),
@@ -171,7 +173,7 @@ def test_both_conversions_to_float16_agree_with_numpy(hardware: bool) -> None:
 
 def test_formats_it_does_not_know_are_refused() -> None:
     """The error names what it can run."""
-    with pytest.raises(ConfigError, match=r"'native' cannot run mpmath50 .one of float16, float32, float64"):
+    with pytest.raises(ConfigError, match=r"'native' cannot run mpmath50 .it runs binary formats"):
         NativeEngine().prepare(chain(), parse_format("mpmath50"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,33 +10,32 @@ import pytest
 
 from stability.activations import FUNCTIONS, Function, activated
 from stability.engines.native import activations
-from stability.engines.native.arithmetic import AS_IT_IS, HALF_BY_BITS, HALF_BY_HARDWARE
+from stability.engines.native.arithmetic import AS_IT_IS, HALF_BY_HARDWARE
 from stability.engines.native.engine import half_in_hardware
 from stability.engines.native.functions import activate
+from stability.engines.native.narrow import narrow_words
 from stability.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from tests.stability.models import same
 
 Floats = npt.NDArray[np.floating[Any]]
 HALVES = np.arange(2**16, dtype=np.uint16)
+HALF_BY_BITS = narrow_words(FLOAT16, np.dtype(np.float32))
 MARKS = [HALF_BY_BITS, HALF_BY_HARDWARE] if half_in_hardware() else [HALF_BY_BITS]
 
 
-def columns(values: Floats, function: Function, mark: np.integer[Any] = AS_IT_IS) -> Floats:
+def columns(values: Floats, function: Function, mark: Any = AS_IT_IS) -> Floats:
     """The function of all columns at once."""
     return activate(values, function, mark, block=len(values))
 
 
-def one_by_one(values: Floats, function: Function, mark: np.integer[Any] = AS_IT_IS) -> Floats:
+def one_by_one(values: Floats, function: Function, mark: Any = AS_IT_IS) -> Floats:
     """The function of every value by itself."""
     return activate(values, function, mark, block=1)
 
 
-def carefully(values: Floats, function: Function, mark: np.integer[Any] = AS_IT_IS) -> Floats:
+def carefully(values: Floats, function: Function, mark: Any = AS_IT_IS) -> Floats:
     """The function without its quick step."""
     return activate(values, function, mark, doubt=1)
-
-
-WAYS: tuple[Callable[..., Floats], ...] = (columns, one_by_one, carefully)
 
 
 def defined(values: Floats, function: Function, fmt: Format) -> Floats:
@@ -74,7 +72,7 @@ def test_every_float16_value_has_the_right_bits(function: Function) -> None:
     halves = HALVES.view(np.float16)
     expected = defined(halves, function, FLOAT16)
     for mark in MARKS:
-        for way in WAYS:
+        for way in (columns, one_by_one, carefully):
             found = way(halves.astype(np.float32), function, mark)
             assert same(found.astype(np.float16), expected)
 
@@ -110,7 +108,7 @@ def test_random_values_equal_the_definition(function: Function, fmt: Format, dty
     """In columns, one by one and carefully: near ties, subnormal, saturated, infinite and nan."""
     values = arguments(np.random.default_rng(2), 1500, dtype)
     expected = defined(values, function, fmt)
-    for way in WAYS:
+    for way in (columns, one_by_one, carefully):
         assert same(way(values, function), expected)
 
 
@@ -136,7 +134,7 @@ def test_what_stays_in_doubt_is_left_to_the_definition(
 
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_float16_in_doubt_is_left_to_the_definition(function: Function, mark: np.integer[Any]) -> None:
+def test_float16_in_doubt_is_left_to_the_definition(function: Function, mark: Any) -> None:
     """What it is asked for is cut to float64 with a sticky bit, and rounded from there once."""
     values = np.random.default_rng(3).uniform(-8, 8, 300).astype(np.float16).astype(np.float32)
     found = activate(values, function, mark, doubt=2.0**94)
@@ -179,6 +177,5 @@ def test_no_result_is_a_negative_zero(dtype: Any) -> None:
     """Neither tanh(−0) nor a sigmoid too small for the format."""
     values = np.array([-0.0, -0.0, -1e4, -np.inf, 0.0], dtype=dtype)
     for function in FUNCTIONS:
-        for way in WAYS:
-            found = way(values, function)
+        for found in (columns(values, function), one_by_one(values, function), carefully(values, function)):
             assert not np.signbit(found[found == 0]).any()

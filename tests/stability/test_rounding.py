@@ -87,7 +87,7 @@ def test_rationals_are_rounded_in_every_direction(fmt: Format) -> None:
         cut = 2 * whole + (rest > 0)
         for mode in MODES:
             expected = rounded((-cut if value < 0 else cut, -long - 1), fmt, mode, bits)
-            assert same_values(np.float64(round_signed(mpq(value), fmt, mode, bits)), np.float64(expected))
+            assert same_values(round_signed(mpq(value), fmt, mode, bits), expected)
 
     check()
 

@@ -29,9 +29,8 @@ def operated(
     places = np.random.default_rng(9).integers(0, 2**64, size=count, dtype=np.uint64)
     found = np.empty(count)
     with compiling():
-        soft.operate(
-            operation, *pair, soft.format_row(fmt), soft.mode_number(MODES[mode]), places, np.uint64(MOMENT), found
-        )
+        row, number = soft.format_row(fmt), soft.mode_number(MODES[mode])
+        soft.operate(operation, *pair, row, number, places, np.uint64(MOMENT), found)
     bits = places if MODES[mode] != "stochastic" else drawn(places)
     return found, bits
 
@@ -42,7 +41,7 @@ def drawn(places: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 @pytest.mark.parametrize("mode", range(len(MODES)), ids=MODES)
-@pytest.mark.parametrize("formats", CASES, ids=lambda formats: "-".join(dict.fromkeys(f.name for f in formats)))
+@pytest.mark.parametrize("formats", CASES, ids=lambda case: "-".join(dict.fromkeys(f.name for f in case)))
 def test_compiled_operations_equal_those_of_arrays(formats: tuple[Format, Format, Format], mode: int) -> None:
     """Sums, products and conversions of random operands, inf, nan and both zeros included."""
     rng = np.random.default_rng(11)

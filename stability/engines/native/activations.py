@@ -22,7 +22,7 @@ from numba import objmode, types
 from numba.extending import intrinsic, overload
 
 from stability.activations import Function, activated
-from stability.engines.native.arithmetic import rounded
+from stability.engines.native.arithmetic import is_words, rounded
 from stability.engines.native.pairs import compiled, odd, power
 from stability.engines.native.series import NOTHING, TO_INTEGER, careful_sigmoid, careful_tanh, quick
 from stability.formats import FLOAT64
@@ -71,7 +71,8 @@ def _rounded_ends(like, value, low, margin, mark):
 
     def through_float32(like, value, low, margin, mark):
         slack = abs(value) * 2.0**-22 + 2.0**-148
-        return rounded(np.float32(value - slack), mark), rounded(np.float32(value + slack), mark)
+        least, most = np.float32(value - slack), np.float32(value + slack)
+        return rounded(least, mark) + np.float32(0), rounded(most, mark) + np.float32(0)  # never −0
 
     return through_float32
 
@@ -192,7 +193,7 @@ def carefully(like, tanh, mark, doubt):
         value, certain = _settled(like, high, low, np.int64(0), margin * doubt, mark)
         if not certain:
             value = _settled_by_definition(like, size, tanh, mark)
-        return -value if x < 0 else value
+        return _held(like, 0.0) - value if x < 0 else value  # never −0
     if x == 0 or x >= 40.0 or x < NOTHING:
         return _held(like, 0.5 if x == 0 else (1.0 if x > 0 else 0.0))
     high, low, k, margin = careful_sigmoid(x)
@@ -209,8 +210,10 @@ def _flat(like, mark):
 def _known_flat(like, mark):
     if like == types.float64:
         return lambda like, mark: 2.0**-27
-    if mark in {types.int16, types.int32}:
+    if mark == types.int32:
         return lambda like, mark: 2.0**-6
+    if is_words(mark):  # x may have more bits than the format
+        return lambda like, mark: 0.0
     return lambda like, mark: 2.0**-12
 
 

@@ -1,8 +1,10 @@
 """The operations on one value that the compiled loops are made of.
 
 Every product and every sum is rounded by :func:`rounded`, chosen by the type of its
-``mark``: not at all (float32, float64: the operation has rounded already), or to
-float16.  Float16 values live in float32, which is exact: 24 ≥ 2·11 + 2.
+``mark``: not at all (float32, float64: the operation has rounded already), to float16, or
+to the format of :func:`.narrow.narrow_words`.  :mod:`.carriers` says when that is exact.
+The mark of a policy is a tuple of marks: of its arithmetic, and the words of ``state``,
+``activations`` and ``readout``, to which values are rounded at last.
 A ReLU is the lower bound 0; no bound is nan.
 """
 # numba's intrinsics and overloads are called with arguments that no annotation describes:
@@ -17,9 +19,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-AS_IT_IS = np.int8(0)  # the marks
-HALF_BY_BITS = np.int16(0)
+from stability.engines.native.narrow import narrow
+
+AS_IT_IS = np.int8(0)  # marks
 HALF_BY_HARDWARE = np.int32(0)
+STATE, ACTIVATIONS, READOUT = np.uint64(1), np.uint64(2), np.uint64(3)  # places
 
 
 def _word(value):
@@ -97,45 +101,79 @@ def _half_by_hardware(typingctx, value):
     return types.float32(types.float32), build
 
 
-@intrinsic
-def _half_by_bits(typingctx, value):
-    """float32 to the nearest float16 by integer arithmetic, without branches."""
-
-    def build(context, builder, signature, args):
-        word = ir.IntType(32)
-
-        def const(number):
-            return ir.Constant(word, number)
-
-        bits = builder.bitcast(args[0], word)
-        sign = builder.and_(bits, const(0x80000000))
-        size = builder.and_(bits, const(0x7FFFFFFF))
-        odd = builder.and_(builder.lshr(size, const(13)), const(1))
-        up = builder.add(builder.add(size, const(0xFFF)), odd)
-        normal = builder.and_(up, const(0xFFFFE000))
-        over = builder.icmp_unsigned(">=", normal, const(0x47800000))  # 2^16
-        normal = builder.select(over, const(0x7F800000), normal)
-        # one ulp of float32 in [1/2, 1) is the smallest float16 subnormal
-        half = ir.Constant(ir.FloatType(), 0.5)
-        shifted = builder.fsub(builder.fadd(builder.bitcast(size, ir.FloatType()), half), half)
-        small = builder.icmp_unsigned("<", size, const(0x38800000))  # 2^-14
-        chosen = builder.select(small, builder.bitcast(shifted, word), normal)
-        is_nan = builder.icmp_unsigned(">", size, const(0x7F800000))
-        chosen = builder.select(is_nan, size, chosen)
-        return builder.bitcast(builder.or_(chosen, sign), ir.FloatType())
-
-    return types.float32(types.float32), build
-
-
 def rounded(value, mark):
     """``value`` rounded to the format of ``mark``; compiled code only."""
     raise NotImplementedError
 
 
+def is_words(mark):
+    """Whether a mark's type is that of :func:`.narrow.narrow_words`."""
+    return isinstance(mark, types.UniTuple) and isinstance(mark.dtype, types.Integer)
+
+
+def is_policy(mark):
+    """Whether a mark's type is that of a policy."""
+    return isinstance(mark, types.BaseTuple) and not is_words(mark)
+
+
 @overload(rounded, inline="always")
 def _rounded(value, mark):
+    if is_policy(mark):
+        return lambda value, mark: rounded(value, mark[0])
+    if is_words(mark):
+        return lambda value, mark: narrow(value, mark)  # noqa: PLW0108 -- numba inlines functions only
     if mark == types.int8:
         return lambda value, mark: value
-    if mark == types.int16:
-        return lambda value, mark: _half_by_bits(value)
     return lambda value, mark: _half_by_hardware(value)
+
+
+def activation_mark(mark):
+    """The mark by which a sigmoid or tanh is rounded; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(activation_mark, inline="always")
+def _activation_mark(mark):
+    if is_policy(mark):
+        return lambda mark: mark[2]
+    return lambda mark: mark
+
+
+def places(mark):
+    """Whether values are rounded once more at last; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(places, inline="always")
+def _places(mark):
+    return (lambda mark: True) if is_policy(mark) else (lambda mark: False)
+
+
+def kept(value, mark):
+    """A value as the next step finds it, rounded to the state's format; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(kept, inline="always")
+def _kept(value, mark):
+    if is_policy(mark):
+        return lambda value, mark: narrow(value, mark[1])
+    return lambda value, mark: value
+
+
+def place_mark(place, mark):
+    """The mark by which values of a place are rounded; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(place_mark)
+def _place_mark(place, mark):
+    if not is_policy(mark):
+        return lambda place, mark: mark
+
+    def chosen(place, mark):
+        if place == STATE:
+            return mark[1]
+        return mark[2] if place == ACTIVATIONS else mark[3]
+
+    return chosen

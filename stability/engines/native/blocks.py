@@ -7,6 +7,7 @@ files that it is made of.
 # numba's intrinsics and overloads are called with arguments that no annotation describes:
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,call-arg"
 # mypy: disable-error-code="var-annotated,redundant-expr"
+# ruff: noqa: ARG001
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
+from stability.engines.native import soft_kernels
 from stability.engines.native.kernels import run_block
 from stability.engines.native.locking import CACHED
 
@@ -69,7 +72,25 @@ def _accumulate(status, seen, width):
     return worst > 0
 
 
-NOT_COMPILED = {"delays.py", "engine.py", "locking.py", "lowering.py"}
+def _advance(regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past):
+    """A block by the operations of the processor, or by integers; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(_advance)
+def _chosen(regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past):
+    def fast(regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past):
+        run_block(regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past)
+
+    def soft(regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past):
+        soft_kernels.run_block(
+            regs, table, biases, offsets, weights, groups, count, width, mark, status, watched, past
+        )
+
+    return soft if soft_kernels.is_soft(mark) else fast
+
+
+NOT_COMPILED = {"carriers.py", "delays.py", "engine.py", "locking.py", "lowering.py", "marks.py"}
 
 
 def sources_version() -> int:
@@ -136,7 +157,7 @@ def _compiled(version: int) -> Any:
                 watched |= seen[b] != 2
             _load(regs, entries, tokens, first, count, width, here)
             now = (held, terms, starts, slots, reach, begun + first * width, kernel)
-            run_block(regs, table, biases, offsets, weights, groups, count, width, mark, here, watched, now)
+            _advance(regs, table, biases, offsets, weights, groups, count, width, mark, here, watched, now)
             _store(regs, exits, outputs, first, count, width)
             _carry(regs, carried, columns)
             dirty |= _accumulate(here, seen, width)

@@ -11,18 +11,17 @@ the first step must be finite, and the same for all that become one register.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gmpy2 import mpq
 
 from compiler.exact import ZERO
+from stability.engines.constants import Constants
 from stability.engines.operations import Affine, Cell, Operation, Product, reads
 from stability.engines.plan import Plan
 from stability.engines.schedule import Group, schedule
-from stability.formats import Format
-from stability.rounding import round_rational
+from stability.policy import AnyPolicy, as_policy
 
 LONGEST = 64
 """Steps back; beyond, a register of its own is cheaper than a long past."""
@@ -58,9 +57,9 @@ class Delays:
         return tuple(self.tap(register, back) for register, back in reads(operation))
 
 
-def without_copies(plan: Plan, fmt: Format) -> Delays:
+def without_copies(plan: Plan, policy: AnyPolicy) -> Delays:
     """Find the operations of a plan that copy, and leave them out."""
-    finder = _Finder(plan, fmt)
+    finder = _Finder(plan, Constants(as_policy(policy)))
     left = Delays(groups=(), taps=finder.taps, past=finder.finished())
     groups: list[Group[Operation]] = []
     for group in plan.groups:
@@ -75,8 +74,8 @@ def without_copies(plan: Plan, fmt: Format) -> Delays:
 class _Finder:
     """Joins registers, copy by copy; ``past``: what must precede the first step, per tap."""
 
-    def __init__(self, plan: Plan, fmt: Format) -> None:
-        self._plan, self._format = plan, fmt
+    def __init__(self, plan: Plan, constants: Constants) -> None:
+        self._plan, self._finite = plan, constants.finite
         operations = [operation for group in plan.groups for operation in group.operations]
         recalled = {register for operation in operations for register, back in reads(operation) if back}
         self._sticky = {each.out for each in operations if isinstance(each, Affine | Product) and each.sticky}
@@ -100,9 +99,6 @@ class _Finder:
             for register, values in self._past.items()
             if values
         }
-
-    def _finite(self, value: mpq) -> bool:
-        return math.isfinite(round_rational(value, self._format))
 
     def _start(self, register: int) -> mpq:
         return self._plan.initial.get(register, ZERO)
@@ -135,6 +131,7 @@ class _Finder:
         register, before = term.register, self._start(term.register) if term.delayed else ZERO
         return (
             term.weight == 1
+            and operation.out in self._plan.copies
             and register not in self._plan.signed_zero
             and operation.activation in {"none", "relu"}
             and (operation.activation == "none" or (register in self._plan.never_negative and before >= 0))

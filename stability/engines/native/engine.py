@@ -1,4 +1,4 @@
-"""The fast engine: float16 (every operation rounded), float32 and float64, compiled by numba."""
+"""The fast engine: any policy of binary formats, compiled by numba."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ import numpy.typing as npt
 from compiler.errors import ConfigError
 from compiler.model import Model
 from stability.engines.base import Segment, Session, StatusArray
-from stability.engines.native import arithmetic, blocks, kernels
+from stability.engines.constants import Constants
+from stability.engines.literal_plan import literal_plan
+from stability.engines.native import blocks, layout
+from stability.engines.native.carriers import carrier_of
 from stability.engines.native.locking import compiling
 from stability.engines.native.lowering import Indices, Lowered, lower
+from stability.engines.native.marks import fast_mark, smooth, soft_mark
+from stability.engines.native.soft_kernels import SoftMark
 from stability.engines.plan import build_plan
-from stability.formats import FLOAT16, FLOAT32, FLOAT64, AnyFormat, Format
+from stability.formats import FLOAT32, AnyFormat, Format
+from stability.policy import AnyPolicy, Policy, as_policy, wire_type
 from stability.rounding import FloatArray, round_array
 
-FORMATS = (FLOAT16, FLOAT32, FLOAT64)
 CACHE = 1 << 19  # values of all registers: wide passes pay until they leave the last cache
 NARROWEST, WIDEST = 1024, 4096  # steps × sequences that one pass over the operations advances
 LONGEST = 1024  # steps that one pass advances
@@ -48,19 +53,28 @@ class NativeEngine:
         self._columns = columns
         self._hardware = half_in_hardware() if hardware is None else hardware
 
-    def prepare(self, model: Model, fmt: AnyFormat, keep: Sequence[int] = ()) -> Session:
+    def prepare(self, model: Model, fmt: AnyPolicy, keep: Sequence[int] = ()) -> Session:
         """See :class:`stability.engines.base.Engine`."""
-        if fmt not in FORMATS or not isinstance(fmt, Format):
-            choices = ", ".join(known.name for known in FORMATS)
-            raise ConfigError.single(f"engine 'native' cannot run {fmt.name}", hint=f"one of {choices}")
+        policy = as_policy(fmt)
+        if not policy.binary:
+            raise ConfigError.single(
+                f"engine 'native' cannot run {fmt.name}",
+                hint="it runs binary formats, as float16, float32, float64, and policies of them",
+            )
         require_subnormals()
-        carrier: np.dtype[np.floating[Any]] = np.dtype(np.float64) if fmt == FLOAT64 else np.dtype(np.float32)
-        mark: np.integer[Any] = arithmetic.AS_IT_IS
-        if fmt == FLOAT16:
-            mark = arithmetic.HALF_BY_HARDWARE if self._hardware else arithmetic.HALF_BY_BITS
-        code = lower(build_plan(model, fmt, keep), fmt, carrier)
+        wide = carrier_of(policy)
+        if model.activation == "native" and not smooth(policy, wide):
+            wide = None
+        foldable = Constants(policy).foldable and wide is not None
+        plan = (build_plan if foldable else literal_plan)(model, policy, keep)
+        carrier = np.dtype(np.float64) if wide is None else wide.storage
+        code = lower(plan, policy, carrier)
         columns = self._columns or min(max(NARROWEST, CACHE // max(1, code.rows)), WIDEST)
-        return _NativeSession(code, fmt, carrier, mark, columns)
+        if wide is None:
+            mark = soft_mark(policy, code.sites)
+        else:
+            mark = fast_mark(policy, wide, hardware=self._hardware)
+        return _NativeSession(code, policy, carrier, mark, columns)
 
 
 def subnormals_flushed() -> bool:
@@ -101,17 +115,17 @@ class _NativeSession:
     def __init__(
         self,
         code: Lowered,
-        fmt: Format,
+        policy: Policy,
         carrier: np.dtype[np.floating[Any]],
-        mark: np.integer[Any],
+        mark: Any,
         columns: int,
     ) -> None:
-        self._code, self._format, self._carrier, self._mark = code, fmt, carrier, mark
+        self._code, self._policy, self._carrier, self._mark = code, policy, carrier, mark
         self._columns = columns
         self._lanes: list[_Lane] = []
 
     def step(self, tokens: npt.NDArray[Any]) -> Segment:
-        rounded = round_array(tokens, self._format).astype(self._carrier, copy=False)
+        rounded = round_array(tokens, _binary(self._policy.input)).astype(self._carrier, copy=False)
         batch, steps = rounded.shape[:2]
         if not self._lanes:
             cuts = [*range(0, batch, self._columns), batch]
@@ -121,7 +135,8 @@ class _NativeSession:
             ]
         wanted = {-1: self._code.outputs, **self._code.wires}
         taken = {
-            key: np.empty((batch, steps, len(taps)), dtype=self._format.dtype) for key, taps in wanted.items()
+            key: np.empty((batch, steps, len(taps)), dtype=wire_type(self._policy, key))
+            for key, taps in wanted.items()
         }
         status: StatusArray = np.zeros((batch, steps), dtype=np.uint8)
         values = sum(len(taps) for taps in wanted.values())
@@ -140,6 +155,11 @@ class _NativeSession:
         return Segment(outputs=taken.pop(-1), status=status, wires=taken)
 
 
+def _binary(fmt: AnyFormat) -> Format:
+    assert isinstance(fmt, Format)
+    return fmt
+
+
 class _Lane:
     """Some sequences of a batch, side by side in one register file."""
 
@@ -147,11 +167,13 @@ class _Lane:
         self,
         code: Lowered,
         carrier: np.dtype[np.floating[Any]],
-        mark: np.integer[Any],
+        mark: Any,
         columns: int,
         sequences: slice,
     ) -> None:
         self._code, self._mark, self.sequences = code, mark, sequences
+        if isinstance(mark, SoftMark):
+            self._mark = mark._replace(first=np.uint64(sequences.start))
         self.width: int = sequences.stop - sequences.start
         self._carrier = carrier
         self._seen = np.zeros(self.width, dtype=np.uint8)
@@ -175,8 +197,8 @@ class _Lane:
             return found
 
         table = code.table.copy()
-        table[:, kernels.OUT] = columns[table[:, kernels.OUT]]
-        factors = [kernels.LEFT, kernels.RIGHT, kernels.THIRD]
+        table[:, layout.OUT] = columns[table[:, layout.OUT]]
+        factors = [layout.LEFT, layout.RIGHT, layout.THIRD]
         table[:, factors] = columns[table[:, factors]] - code.backs * width
         carried = np.stack([columns - depths * width, depths * width], axis=1)[depths > 0]
         self._operations = (
@@ -212,6 +234,7 @@ class _Lane:
             np.uint64(self._room), np.uint64(self.width), self._mark, status, self._seen,
             self._make_past(steps),
         )  # fmt: skip
-        dirty = _call(blocks.run, arguments, (self._carrier, type(self._mark)))
+        signature = self._carrier, numba.typeof(self._mark)  # type: ignore[no-untyped-call]
+        dirty = _call(blocks.run, arguments, signature)
         self._begun += steps
         return outputs, status.reshape(steps, self.width).T if dirty else None

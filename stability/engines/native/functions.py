@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit
 
@@ -43,7 +44,7 @@ _known: set[object] = set()
 def activate(
     values: FloatArray,
     function: Function,
-    mark: np.integer[Any] = AS_IT_IS,
+    mark: Any = AS_IT_IS,
     *,
     block: int = 4096,
     doubt: float = 0.0,
@@ -63,7 +64,7 @@ def activate(
     """
     count = len(values)
     registers = np.concatenate([values, np.empty_like(values)])
-    signature = (values.dtype, type(mark))
+    signature = (values.dtype, numba.typeof(mark))  # type: ignore[no-untyped-call]
     with contextlib.nullcontext() if signature in _known else compiling():
         run(registers, np.uint64(count), np.uint64(block), function == "tanh", mark, float(doubt))
     _known.add(signature)

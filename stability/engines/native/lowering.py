@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
+from gmpy2 import mpq
 
 from compiler.exact import ZERO
-from stability.engines.native import kernels
+from stability.engines.native import layout
 from stability.engines.native.delays import Delays, without_copies
-from stability.engines.operations import UNIT, Affine, Cell, Convolution, Operation, Product, Term
+from stability.engines.operations import (
+    NOWHERE,
+    UNIT,
+    Affine,
+    Cell,
+    Convolution,
+    Operation,
+    Product,
+    Sum,
+    Term,
+)
 from stability.engines.plan import Plan
 from stability.engines.schedule import Group
 from stability.formats import Format
-from stability.rounding import round_rationals
+from stability.policy import Policy
+from stability.random_bits import unit_key
+from stability.rounding import round_floats, round_rationals
 
-SMOOTH = {"sigmoid": int(kernels.SIGMOID), "tanh": int(kernels.TANH)}
+PLACES = {"state": 1, "activations": 2, "readout": 3}
+SMOOTH = {"sigmoid": int(layout.SIGMOID), "tanh": int(layout.TANH)}
 ARGUMENT = -1
 """A register beside the plan's: what a sigmoid or tanh is taken of, while it is."""
 
@@ -44,6 +58,7 @@ class Lowered:
         wires: the kept wires, likewise.
         past: as ``terms``, what rows that live from step to step hold before the first step,
             1, 2, … steps back, and ``initial``, the values.
+        sites: (operations, 3): see the loops of :mod:`.soft_kernels`.
         kernels: the weights of convolutions.
     """
 
@@ -59,6 +74,7 @@ class Lowered:
     wires: dict[int, Indices]
     past: Indices
     initial: Floats
+    sites: npt.NDArray[np.uint64]
     kernels: Kernels
 
 
@@ -81,9 +97,10 @@ class Kernels:
     weights: Floats
 
 
-def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lowered:
-    """Round a plan's constants to ``fmt``, held in ``carrier``, and place its registers."""
-    delays = without_copies(plan, fmt)
+def lower(plan: Plan, policy: Policy, carrier: np.dtype[np.floating[Any]]) -> Lowered:
+    """Round a plan's constants as a policy says, held in ``carrier``, and place its registers."""
+    formats = _binary(policy)
+    delays = without_copies(plan, policy)
     place, rows = _places(plan, delays)
     place[ARGUMENT] = rows
     operations = [operation for group in delays.groups for operation in group.operations]
@@ -93,16 +110,16 @@ def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lower
         return np.array([(place[register], back) for register, back in found], dtype=np.int64).reshape(-1, 2)
 
     terms = [term for operation in operations for term in _terms(operation)]
-    table = _table(operations)
-    alone = {group.operations[0].out for group in delays.groups if _accumulates(group, delays)}
+    table = _table(operations, formats)
+    alone = {group.operations[0].out for group in delays.groups if _accumulates(group, delays, formats)}
     run = 0
     for number in range(len(operations) - 1, -1, -1):
         run = run + 1 if operations[number].out in alone else 0
         if run:
-            table[number, [kernels.KIND, kernels.COUNT]] = kernels.ACCUMULATOR, run
-    table[:, kernels.OUT] = [place[operation.out] for operation in operations]
+            table[number, [layout.KIND, layout.COUNT]] = layout.ACCUMULATOR, run
+    table[:, layout.OUT] = [place[operation.out] for operation in operations]
     factors = taps(pair for operation in operations for pair in _factors(operation)).reshape(-1, 3, 2)
-    table[:, [kernels.LEFT, kernels.RIGHT, kernels.THIRD]] = factors[:, :, 0]
+    table[:, [layout.LEFT, layout.RIGHT, layout.THIRD]] = factors[:, :, 0]
     past = [(place[r], back + 1) for r, values in delays.past.items() for back in range(len(values))]
     biases = [
         operation.bias if isinstance(operation, Affine | Convolution) else ZERO for operation in operations
@@ -110,21 +127,40 @@ def lower(plan: Plan, fmt: Format, carrier: np.dtype[np.floating[Any]]) -> Lower
     return Lowered(
         table=table,
         backs=factors[:, :, 1],
-        biases=round_rationals(biases, fmt).astype(carrier),
+        biases=_biases(biases, formats).astype(carrier),
         terms=taps((term.register, int(term.delayed)) for term in terms),
-        weights=round_rationals((term.weight for term in terms), fmt).astype(carrier),
-        groups=_group_ranges(delays),
+        weights=round_rationals((term.weight for term in terms), formats["weights"]).astype(carrier),
+        groups=_group_ranges(delays, formats),
         rows=rows + 1,
         tokens=_indices(place[register] for register in plan.tokens),
         outputs=taps((register, 0) for register in plan.outputs),
         wires={wire: taps((r, 0) for r in registers) for wire, registers in plan.wires.items()},
         past=np.array(past, dtype=np.int64).reshape(-1, 2),
-        initial=round_rationals(chain.from_iterable(delays.past.values()), fmt).astype(carrier),
-        kernels=_kernels(operations, fmt, carrier),
+        initial=round_rationals(chain.from_iterable(delays.past.values()), formats["state"]).astype(carrier),
+        sites=_sites(operations),
+        kernels=_kernels(operations, formats["weights"], carrier),
     )
 
 
-def _accumulates(group: Group[Operation], delays: Delays) -> bool:
+def _biases(values: Iterable[mpq], formats: Mapping[str, Format]) -> npt.NDArray[np.float64]:
+    """Biases as accumulators begin with them."""
+    weights = round_rationals(values, formats["weights"])
+    return np.asarray(round_floats(weights, formats["accumulator"]) + 0.0)  # no −0
+
+
+def _binary(policy: Policy) -> dict[str, Format]:
+    """The formats of a policy's places."""
+    return {place: fmt for place, fmt in policy.formats.items() if isinstance(fmt, Format)}
+
+
+def _sites(operations: Iterable[Operation]) -> npt.NDArray[np.uint64]:
+    """Where an operation's roundings stand: the key of its layer and unit, and the numbers of two of them."""
+    sites = [NOWHERE if isinstance(operation, Cell) else operation.site for operation in operations]
+    rows = [(unit_key(site.layer, site.unit), site.first, site.placed) for site in sites]
+    return np.array(rows, dtype=np.uint64).reshape(-1, 3)
+
+
+def _accumulates(group: Group[Operation], delays: Delays, formats: Mapping[str, Format]) -> bool:
     """Whether a group is one operation that adds one term to what it was one step before."""
     operation, taps = group.operations[0], delays.reads(group.operations[0])
     return (
@@ -133,38 +169,54 @@ def _accumulates(group: Group[Operation], delays: Delays) -> bool:
         and isinstance(operation, Affine)
         and not operation.sticky
         and operation.activation not in SMOOTH
+        and formats.get(operation.place) == formats["state"]  # what its loop rounds to
         and len(taps) == 2
         and taps[0] == (operation.out, 1)
         and taps[1][0] != operation.out
     )
 
 
-def _table(operations: Sequence[Operation]) -> Indices:
+def _place(operation: Operation, formats: Mapping[str, Format]) -> int:
+    """What an operation's value is rounded to at last, unless that changes nothing."""
+    if operation.place == "none":
+        return 0
+    if isinstance(operation, Sum) and operation.right is None:
+        return PLACES[operation.place]
+    computed = formats["products" if isinstance(operation, Product) else "accumulator"]
+    return 0 if formats[operation.place].holds(computed) else PLACES[operation.place]
+
+
+def _table(operations: Sequence[Operation], formats: Mapping[str, Format]) -> Indices:
     """The table of operations, registers apart."""
-    table = np.zeros((len(operations), kernels.FIELDS), dtype=np.int64)
+    table = np.zeros((len(operations), layout.FIELDS), dtype=np.int64)
     at = lags = 0
     for entry, operation in zip(table, operations, strict=True):
         match operation:
             case Affine():
-                entry[kernels.KIND] = kernels.AFFINE
-                entry[kernels.STICKY] = operation.sticky
+                entry[layout.KIND] = layout.AFFINE
+                entry[layout.STICKY] = operation.sticky
             case Convolution():
-                entry[kernels.KIND], entry[kernels.PERIOD] = kernels.CONVOLUTION, operation.period
-                entry[kernels.LAGS], entry[kernels.COUNT] = lags, len(operation.lags)
+                entry[layout.KIND], entry[layout.PERIOD] = layout.CONVOLUTION, operation.period
+                entry[layout.LAGS], entry[layout.COUNT] = lags, len(operation.lags)
                 lags += len(operation.lags)
             case Product():
-                entry[kernels.KIND] = kernels.PRODUCT
-                entry[kernels.STICKY] = operation.sticky
+                entry[layout.KIND] = layout.PRODUCT
+                entry[layout.STICKY] = operation.sticky
+            case Sum():
+                entry[layout.KIND], entry[layout.COUNT] = layout.SUM, 1 + (operation.right is not None)
             case Cell():
-                entry[kernels.KIND], entry[kernels.STICKY] = kernels.CELL, operation.strict
+                entry[layout.KIND], entry[layout.STICKY] = layout.CELL, operation.strict
             case _:
                 assert_never(operation)
-        if isinstance(operation, Affine | Product):
-            entry[kernels.RELU] = operation.activation == "relu"
-            entry[kernels.SMOOTH] = SMOOTH.get(operation.activation, 0)
-        entry[kernels.FIRST] = at
+        entry[layout.PLACE] = _place(operation, formats)
+        if isinstance(operation, Affine | Product | Sum):
+            entry[layout.RELU] = operation.activation == "relu"
+            entry[layout.SMOOTH] = SMOOTH.get(operation.activation, 0)
+            if operation.activation in SMOOTH:
+                entry[layout.PLACE] = 0  # they round to activations by themselves
+        entry[layout.FIRST] = at
         at += len(_terms(operation))
-        entry[kernels.LAST] = at
+        entry[layout.LAST] = at
     return table
 
 
@@ -176,13 +228,16 @@ def _factors(operation: Operation) -> tuple[tuple[int, int], ...]:
             return (operation.left, 0), (operation.right, int(operation.delayed)), _argument(operation)
         case Affine():
             return own, own, _argument(operation)
+        case Sum():
+            right = operation.left if operation.right is None else operation.right
+            return (operation.left, 0), (right, 0), _argument(operation)
         case Cell():
             return (operation.forget, 0), (operation.entry, 0), (operation.candidate, 0)
         case _:
             return own, own, own
 
 
-def _argument(operation: Affine | Product) -> tuple[int, int]:
+def _argument(operation: Affine | Product | Sum) -> tuple[int, int]:
     """Where the value before a sigmoid or tanh is put; else the operation's own register."""
     return (ARGUMENT if operation.activation in SMOOTH else operation.out), 0
 
@@ -222,12 +277,12 @@ def _indices(numbers: Iterable[int]) -> Indices:
     return np.fromiter(numbers, dtype=np.int64)
 
 
-def _group_ranges(delays: Delays) -> Indices:
+def _group_ranges(delays: Delays, formats: Mapping[str, Format]) -> Indices:
     """First operation, last + 1 and steps at once; what needs no loop over time is joined."""
     ranges: list[tuple[int, int, int]] = []
     start = 0
     for group in delays.groups:
-        loop = group.sequential and not _accumulates(group, delays)
+        loop = group.sequential and not _accumulates(group, delays, formats)
         steps, stop = group.steps if loop else 0, start + len(group.operations)
         if ranges and not steps and not ranges[-1][2]:
             start = ranges.pop()[0]

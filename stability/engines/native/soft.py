@@ -6,7 +6,7 @@ float64 fits; of a sum, what lies below 128 bits is kept as a set last bit, whic
 the exact rest would: a float64 has 53 bits, so no mode looks that far.
 """
 # numba's intrinsics are called with arguments that no annotation describes:
-# mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call"
+# mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,call-arg,var-annotated"
 # ruff: noqa: ARG001
 
 from __future__ import annotations
@@ -126,11 +126,23 @@ def _outside(negative, row, mode):
 
 
 @compiled
+def _goes_up(whole, rest, more, negative, mode, place, moment):
+    """Whether one unit is added: the remainder is rest·2^-64, and a little ``more``."""
+    if mode == NEAREST:
+        return rest > FIRST or (rest == FIRST and (more or (whole & BIT) == BIT))
+    if mode == ZERO:
+        return False
+    if mode == STOCHASTIC:
+        threshold = draw(place, moment) << HALF
+        return rest > threshold or (rest == threshold and more)
+    return (rest != NONE or more) and negative == (mode == DOWN)
+
+
+@compiled
 def _finished(negative, high, low, exponent, row, mode, place, moment):
     """(high·2^64 + low)·2^exponent in a format, held in float64; the first bit of ``high`` is set."""
     top = exponent + np.int64(127)
-    lowest = np.int64(row[LOWEST])
-    unit = (max(lowest, top)) - np.int64(row[PRECISION]) + 1
+    unit = max(top, np.int64(row[LOWEST])) - np.int64(row[PRECISION]) + 1
     if top > HIGHEST:
         return _outside(negative, row, mode)
     drop = unit - exponent - WORD  # at least 11
@@ -145,16 +157,7 @@ def _finished(negative, high, low, exponent, row, mode, place, moment):
         more = low != NONE or high << np.uint64(2 * WORD - drop) != NONE
     else:
         whole, rest, more = NONE, NONE, True
-    if mode == NEAREST:
-        up = rest > FIRST or (rest == FIRST and (more or (whole & BIT) == BIT))
-    elif mode == ZERO:
-        up = False
-    elif mode == STOCHASTIC:
-        threshold = draw(place, moment) << HALF
-        up = rest > threshold or (rest == threshold and more)
-    else:
-        up = (rest != NONE or more) and negative == (mode == DOWN)
-    if up:
+    if _goes_up(whole, rest, more, negative, mode, place, moment):
         whole += BIT
     if whole == NONE:
         return -0.0 if negative else 0.0
