@@ -24,6 +24,7 @@ from reports.cli import (
     golden,
     noise,
     programs,
+    report,
     run,
     score,
     show,
@@ -84,6 +85,7 @@ app.command("run")(run.run_command)
 app.command("drift")(drift.drift_command)
 app.add_typer(experiment.app)
 app.command("fuzz")(fuzz.fuzz_command)
+app.command("report")(report.report_command)
 app.command("gate")(gate.gate_command)
 app.command("noise")(noise.noise_command)
 app.command("golden")(golden.golden_command)
