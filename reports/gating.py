@@ -17,8 +17,9 @@ import pandas as pd
 
 from compiler.compiling import UNCOMPILED
 from reports.statements import Statement, format_weight, listed
-from reports.tables import PAIRING, has_window, is_product
+from reports.tables import PAIRING, architecture_of, has_window, is_product
 from reports.text import plain
+from stability.cells import NATIVE
 from stability.drift import NO_CONDITIONAL
 from stability.paired import LEVEL, Paired, holm, paired
 
@@ -30,7 +31,7 @@ TELLING = 6
 SEED = 0
 """Of the bootstrap: the same frame gives the same report."""
 
-Effect = Literal["construction", "architecture", "both"]
+Effect = Literal["construction", "architecture", "both", "gates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ class Comparison:
     Attributes:
         effect: ``construction`` (the same gated models, products against sums),
             ``architecture`` (gated against ungated models under the same conditional),
-            ``both`` (gated models with products against ungated models with sums).
+            ``both`` (gated models with products against ungated models with sums),
+            ``gates`` (real sigmoid and tanh against ReLU in the same gated models).
         format: number format.
         config: configuration with its step form.
         left: what the first of each pair has; ``right``: the second.
@@ -63,6 +65,22 @@ class Comparison:
     statistics: Paired
     corrected: float = 1.0
     hurts: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> str:
+        """The kind of model that comes first in each pair."""
+        return "real gates" if self.effect == "gates" else "gated"
+
+    @property
+    def second(self) -> str:
+        """The kind of model that it is held against."""
+        match self.effect:
+            case "gates":
+                return "ReLU gates"
+            case "construction":
+                return "gated"
+            case "architecture" | "both":
+                return "ungated"
 
     @property
     def pairs(self) -> int:
@@ -92,6 +110,9 @@ def _comparisons(cells: pd.DataFrame) -> Iterator[Comparison]:
         ~cells["failed"] & (cells["target"] != UNCOMPILED) & ~cells["target"].map(has_window).astype(bool)
     ]
     ran = ran.assign(product=ran["conditional"].map(is_product).astype(bool))
+    real = ran["activation"].eq(NATIVE).fillna(value=False).astype(bool)
+    gates = ran.assign(architecture=ran["target"].map(architecture_of))
+    ran = ran[~real]
     gated, ungated = ran[ran["gated"]], ran[~ran["gated"]]
     sums, products = gated[~gated["product"]], gated[gated["product"]]
     named = products[products["conditional"] != NO_CONDITIONAL]
@@ -99,6 +120,7 @@ def _comparisons(cells: pd.DataFrame) -> Iterator[Comparison]:
         ("construction", named, sums[sums["conditional"] != NO_CONDITIONAL], [*PAIRING, "target"]),
         ("architecture", sums, ungated, [*PAIRING, "conditional"]),
         ("both", named, ungated[ungated["conditional"] != NO_CONDITIONAL], list(PAIRING)),
+        ("gates", gates[real], gates[~real], [*PAIRING, "architecture", "conditional"]),
     )
     for effect, left, right, keys in pairings:
         pairs = left.merge(right, on=keys, suffixes=("_l", "_r"))
@@ -114,7 +136,7 @@ def _comparisons(cells: pd.DataFrame) -> Iterator[Comparison]:
 def _compared(
     effect: Effect, format_name: str, label: str, left: str, right: str, pairs: pd.DataFrame
 ) -> Comparison:
-    outcome = [_outcome(row) for _, row in pairs.iterrows()]
+    outcome = [outcome_of(row) for _, row in pairs.iterrows()]
     counts = {name: outcome.count(name) for name in ("better", "worse", "same", "identical")}
     hurts = [
         str(row["title_l"])
@@ -143,7 +165,7 @@ def _compared(
     )
 
 
-def _outcome(pair: pd.Series) -> str:
+def outcome_of(pair: pd.Series) -> str:
     """How the left cell does against the right one: wrong tokens first, then bits left."""
     if pair["signature_l"] == pair["signature_r"]:
         return "identical"
@@ -157,7 +179,7 @@ def _outcome(pair: pd.Series) -> str:
 
 def said_of_gating(comparisons: Sequence[Comparison]) -> Iterator[Statement]:
     """A sentence per configuration that shows a difference; comparisons that show none share one."""
-    for effect in ("construction", "architecture"):
+    for effect in ("construction", "architecture", "gates"):
         own = [each for each in comparisons if each.effect == effect]
         for left, right in dict.fromkeys((each.left, each.right) for each in own):
             same_kind = [each for each in own if (each.left, each.right) == (left, right)]
@@ -175,6 +197,8 @@ def _said_of_difference(parts: Sequence[Comparison]) -> Statement:
     clauses = "; ".join(f"{each.format}: {_counted(each)}" for each in ordered)
     if first.effect == "construction":
         what = f"the same gated models with {plain(first.left)} instead of {plain(first.right)}"
+    elif first.effect == "gates":
+        what = f"the same models with real sigmoid and tanh instead of ReLU {_same_conditional(first)}"
     else:
         what = f"gated models against ungated ones {_same_conditional(first)}"
     weight = (
@@ -205,6 +229,12 @@ def _said_of_identity(alike: Sequence[Comparison]) -> Statement:
             f"outputs in {_all(pairs)} ({where}): there the gates make no difference."
         )
         return Statement(kind="gating", text=text, weight=88)
+    if alike[0].effect == "gates":
+        text = (
+            f"Real sigmoid and tanh give the same outputs as ReLU in the same models in {_all(pairs)} "
+            f"({where})."
+        )
+        return Statement(kind="gating", text=text, weight=87)
     text = (
         f"Gated and ungated models {_same_conditional(alike[0])} give identical outputs in {_all(pairs)} "
         f"({where}): the architecture by itself makes no difference there."

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from reports.noise_report import model_name, sigma_text
-from reports.plots import COLOURS, AnyChart
+from reports.plots import COLOURS, NATIVE_COLOURS, AnyChart
 from stability.noise_horizons import summarise
 from stability.noise_paper import CONDITIONALS
 
-NATIVE_COLOURS = {"lstm": "#7f2704", "gru": "#7a0177"}
-"""Of models with real gates: darker than those of the same target with ReLU in its gates."""
 _OTHER = "#777777"
 _PUBLISHED = "the paper"
 

@@ -73,10 +73,10 @@ def render(
         first=first,
         rest=[each for each in findings.statements[1:] if each not in first],
         comparisons=findings.comparisons,
-        none=NO_CONDITIONAL,
+        without=NO_CONDITIONAL,
         kinds=KINDS,
         glossary=GLOSSARY,
-        groups=_group_rows(groups),
+        groups=group_rows(groups),
         state={
             "programs": setting.programs,
             "lengths": setting.lengths,
@@ -88,8 +88,8 @@ def render(
         first_program=program,
         first_config=config,
         pictures=[_placed(number, each) for number, each in enumerate(charts)],
-        specs=Markup(_json([each.spec for each in charts])),  # noqa: S704 -- cannot end its element
-        bundle=Markup(_bundle()),  # noqa: S704 -- the same
+        specs=Markup(embedded([each.spec for each in charts])),  # noqa: S704 -- cannot end its element
+        bundle=Markup(bundle()),  # noqa: S704 -- the same
         columns=COLUMNS,
         numeric=NUMERIC,
         cells=[_cell_row(cell) for _, cell in shown.iterrows()],
@@ -101,7 +101,7 @@ def _placed(number: int, picture: Picture) -> dict[str, Any]:
     return {"number": number, "section": picture.section, "title": picture.title}
 
 
-def _json(value: object) -> str:
+def embedded(value: object) -> str:
     """JSON that cannot end the script element that holds it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -110,13 +110,14 @@ def _json(value: object) -> str:
 _GLOBALS = "window.vegaEmbed = vegaEmbed;"
 
 
-def _bundle() -> str:
+def bundle() -> str:
     """Vega, Vega-Lite and vega-embed in one script."""
     script: str = vl_convert.javascript_bundle(_GLOBALS)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _group_rows(groups: Sequence[GroupRow]) -> list[dict[str, Any]]:
+def group_rows(groups: Sequence[GroupRow]) -> list[dict[str, Any]]:
+    """The rows of the table gated against ungated, as text."""
     rows: list[dict[str, Any]] = []
     previous: tuple[str, str] | None = None
     for row in groups:

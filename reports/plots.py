@@ -7,7 +7,7 @@ the charts' parameters ``program`` and ``config``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from compiler.compiling import UNCOMPILED
+from reports.noise_report import model_name
 from reports.tables import horizon_text, titled
+from stability.cells import NATIVE
 from stability.drift import NO_CONDITIONAL
 
 COLOURS = {
@@ -27,16 +29,23 @@ COLOURS = {
     "lstm": "#d55e00",
     "gru": "#cc79a7",
     "hawk": "#009e73",
-    "griffin": "#f0e442",
+    "griffin": "#b5a300",
     "gated_rnn": "#a05a2c",
 }
 """Okabe and Ito's palette: blues for ungated targets, warm colours for gated ones; in the order of charts."""
 
+NATIVE_COLOURS = {"lstm": "#b2182b", "gru": "#9b59b6"}
+"""Of models with real gates; they are drawn after all others."""
+
+AUTOSIZE = alt.AutoSizeParams(type="fit-x", contains="padding")
+"""Of charts that are as wide as their place and as high as their rows."""
 WIDTHS = (7.0, 5.5, 4.0, 2.8, 1.4)
 """Lines that coincide stay visible: the control widest and lowest, then narrower ones on top."""
 
 
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
+AnySource = pd.DataFrame | alt.NamedData
+"""What a chart draws: its own rows, or those that its page chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +105,21 @@ def _choices(cells: pd.DataFrame) -> tuple[alt.Parameter, alt.Parameter]:
     return alt.param(name="program", value=title), alt.param(name="config", value=label)
 
 
-def _model(target: str, conditional: str) -> str:
+def model_label(target: str, conditional: str) -> str:
     return target if conditional == NO_CONDITIONAL else f"{target} · {conditional}"
 
 
-def _target_order(targets: Sequence[str]) -> list[str]:
-    known = list(COLOURS)
+def target_order(targets: Iterable[str]) -> list[str]:
+    """Targets in the order of all charts; real gates last."""
+    known = [*COLOURS, *(model_name(name, NATIVE) for name in NATIVE_COLOURS)]
     return sorted(targets, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
-def _colour(targets: Sequence[str], **settings: Any) -> alt.Color:
-    ordered = _target_order(targets)
-    scale = alt.Scale(domain=ordered, range=[COLOURS.get(name, "#777777") for name in ordered])
+def colour(targets: Sequence[str], **settings: Any) -> alt.Color:
+    """The colour of a target, the same in every chart."""
+    known = COLOURS | {model_name(name, NATIVE): value for name, value in NATIVE_COLOURS.items()}
+    ordered = target_order(targets)
+    scale = alt.Scale(domain=ordered, range=[known.get(name, "#777777") for name in ordered])
     return alt.Color("target:N", scale=scale, sort=ordered, **settings)
 
 
@@ -117,7 +129,7 @@ def _colour(targets: Sequence[str], **settings: Any) -> alt.Color:
 def bits_chart(frame: pd.DataFrame, cells: pd.DataFrame, format_name: str) -> AnyChart:
     """Significant bits over steps (logarithmic), a line per target and conditional."""
     lines = _lines(frame[frame["format"].eq(format_name) & frame["step"].notna()])
-    targets = _target_order(list(lines["target"].unique()))
+    targets = target_order(list(lines["target"].unique()))
     widths = dict(zip(targets, (*WIDTHS, *[WIDTHS[-1]] * len(targets)), strict=False))
     lines = lines.assign(width=lines["target"].map(widths)).sort_values(
         "width", ascending=False, kind="stable"
@@ -134,14 +146,14 @@ def bits_chart(frame: pd.DataFrame, cells: pd.DataFrame, format_name: str) -> An
         axis=alt.Axis(values=ticks, format=",d"),
     )
     bits = alt.Y("bits:Q", title="significant bits", scale=alt.Scale(domain=[0, most], nice=True))
-    colour = _colour(targets, legend=_legend(columns=2))
-    dash = alt.StrokeDash("conditional:N", legend=_legend(columns=1))
+    colours = colour(targets, legend=legend(columns=2))
+    dash = alt.StrokeDash("conditional:N", legend=legend(columns=1))
     width = alt.StrokeWidth("width:Q", legend=None, scale=None)
     tooltip = ["target:N", "conditional:N", "token:Q", "bits:Q", "status:N"]
     drawn = base.mark_line(interpolate="linear", opacity=0.85).encode(
         x=steps,
         y=bits,
-        color=colour,
+        color=colours,
         strokeDash=dash,
         strokeWidth=width,
         detail="conditional:N",
@@ -151,12 +163,13 @@ def bits_chart(frame: pd.DataFrame, cells: pd.DataFrame, format_name: str) -> An
     marks = (
         base.transform_filter(alt.datum.first)
         .mark_point(shape="cross", angle=45, size=90, filled=True, opacity=1)
-        .encode(x=steps, y=bits, color=colour, tooltip=tooltip)
+        .encode(x=steps, y=bits, color=colours, tooltip=tooltip)
     )
     return alt.layer(drawn, marks).add_params(program, config).properties(width="container", height=240)
 
 
-def _legend(*, columns: int) -> alt.Legend:
+def legend(*, columns: int) -> alt.Legend:
+    """A legend below its chart."""
     return alt.Legend(
         orient="bottom", direction="horizontal", columns=columns, symbolType="stroke", title=None
     )
@@ -196,35 +209,56 @@ def _thinned(rows: pd.DataFrame, keys: list[str]) -> Iterator[pd.DataFrame]:
 def horizon_chart(part: pd.DataFrame, formats: Sequence[str]) -> AnyChart:
     """Horizon of every target in every format, for one program and configuration."""
     rows = part.assign(
-        model=[_model(*pair) for pair in zip(part["target"], part["conditional"], strict=True)]
+        model=[model_label(*pair) for pair in zip(part["target"], part["conditional"], strict=True)]
     )
     worst = rows.sort_values(["failed", "horizon"], na_position="last").drop_duplicates(["model", "format"])
     table = pd.DataFrame([_tile(cell) for _, cell in worst.iterrows()])
     order = [
         name
-        for target in _target_order(list(rows["target"].unique()))
+        for target in target_order(list(rows["target"].unique()))
         for name in sorted(rows.loc[rows["target"] == target, "model"].unique())
     ]
-    base = alt.Chart(table).encode(
+    return tiles(table, order, formats, ("horizon", "wrong"))
+
+
+def tiles(
+    source: AnySource, models: Sequence[str], formats: Sequence[str], told: Sequence[str]
+) -> AnyChart:
+    """A heat map, a row per model and a column per format.
+
+    Args:
+        source: rows with ``model``, ``format``, ``shown`` (the text of a tile; a line break begins its
+            second line) and ``score`` (from 0, bad, to 1, good; negative where there is nothing
+            to tell).
+        models: in order; ``·`` begins the second line of a label.
+        formats: in order.
+        told: further columns that a tile's tooltip shows.
+    """
+    base = alt.Chart(source).encode(
         x=alt.X(
             "format:N",
             sort=list(formats),
             title=None,
             axis=alt.Axis(orient="top", labelAngle=-30, labelAlign="left"),
         ),
-        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=230)),
-        tooltip=["model:N", "format:N", "horizon:N", "wrong:N"],
+        y=alt.Y(
+            "model:N",
+            sort=list(models),
+            title=None,
+            axis=alt.Axis(labelExpr="split(datum.label, ' · ')", labelFontSize=10.5, labelOffset=-5),
+        ),
+        tooltip=["model:N", "format:N", *(f"{name}:N" for name in told)],
     )
     scale = alt.Scale(domain=[0, 1], range=["#b2182b", "#f4a582", "#f7f7f7", "#92c5de", "#2166ac"])
     ran = alt.datum.score >= 0
-    tiles = base.mark_rect(stroke="#8884").encode(
+    drawn = base.mark_rect(stroke="#8884").encode(
         color=alt.condition(ran, alt.Color("score:Q", scale=scale, legend=None), alt.value("#8886"))
     )
     light = (alt.datum.score > 0.1) & (alt.datum.score < 0.85)
-    words = base.mark_text(fontSize=11).encode(
+    words = base.mark_text(fontSize=11, lineBreak="\n", limit=110).encode(
         text="shown:N", color=alt.condition(light, alt.value("#111"), alt.value("#fff"))
     )
-    return alt.layer(tiles, words).properties(width="container", height=22 * len(order))
+    return alt.layer(drawn, words).properties(width="container", height=alt.Step(30), autosize=AUTOSIZE)
 
 
 def _tile(cell: pd.Series) -> dict[str, object]:
@@ -233,7 +267,7 @@ def _tile(cell: pd.Series) -> dict[str, object]:
     score = 1.0 if horizon is None else 0.9 * float(np.log1p(horizon) / np.log1p(length))
     failed = bool(cell["failed"])
     return {
-        "model": _model(cell["target"], cell["conditional"]),
+        "model": model_label(cell["target"], cell["conditional"]),
         "format": cell["format"],
         "shown": "n/a" if failed else "> T" if horizon is None else f"{horizon:,}",
         "horizon": "cannot run" if failed else horizon_text(horizon, length),
@@ -248,12 +282,12 @@ def wrong_chart(part: pd.DataFrame) -> AnyChart:
         program=part["title"],
         config=part["label"],
         wrong=100 * part["wrong_share"],
-        model=[_model(*pair) for pair in zip(part["target"], part["conditional"], strict=True)],
+        model=[model_label(*pair) for pair in zip(part["target"], part["conditional"], strict=True)],
     )
     keys = ["program", "config", "target", "model"]
     table = table.groupby(keys, sort=False)["wrong"].mean().round(3).reset_index()
     program, config = _choices(part)
-    targets = _target_order(list(table["target"].unique()))
+    targets = target_order(list(table["target"].unique()))
     order = [m for target in targets for m in sorted(table.loc[table["target"] == target, "model"].unique())]
     chart: AnyChart = (
         alt.Chart(table)
@@ -267,8 +301,8 @@ def wrong_chart(part: pd.DataFrame) -> AnyChart:
                 scale=alt.Scale(domain=[0, 100]),
                 axis=alt.Axis(values=[0, 50, 100]),
             ),
-            y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=230)),
-            color=_colour(targets, legend=None),
+            y=alt.Y("model:N", sort=order, title=None),
+            color=colour(targets, legend=None),
             tooltip=["model:N", "wrong:Q"],
         )
         .properties(width="container", height=18 * len(order))

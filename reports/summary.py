@@ -115,8 +115,6 @@ def setting_of(frame: pd.DataFrame) -> Setting:
         f"{row.config}: step {row.step_form}, μ={row.mu}, λ={row.lam}, complement {row.complement}"
         for row in frame.drop_duplicates(["config", "step_form", "mu", "lam", "complement"]).itertuples()
     )
-    names = ("lsrl-stability", "numpy", "numba", "mpmath", "gmpy2", "pandas")
-    versions = [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)]
     return Setting(
         programs=", ".join(dict.fromkeys(plain(program) for program, _ in named)),
         lengths=", ".join(f"{length:,}" for length in sorted(frame["length"].unique())),
@@ -133,10 +131,23 @@ def setting_of(frame: pd.DataFrame) -> Setting:
                 ),
             ),
             ("Reference", ", ".join(each for each in frame["reference"].unique() if each) or "none"),
-            ("Versions", ", ".join(versions)),
-            ("Machine", f"{platform.system()} {platform.machine()}"),
+            *_origin(frame),
         ),
     )
+
+
+def _origin(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """What computed the frame: as its cells tell, else this very process."""
+    if "versions" in frame:
+        commits = [plain(each)[:12] for each in frame["commit"].fillna("").unique() if each]
+        return (
+            ("Versions", "; ".join(plain(each) for each in frame["versions"].fillna("").unique())),
+            ("Commit", ", ".join(commits) or "unknown"),
+            ("Computed", f"{frame['computed_at'].min()} to {frame['computed_at'].max()} (UTC)"),
+        )
+    names = ("lsrl-stability", "numpy", "numba", "mpmath", "gmpy2", "pandas")
+    versions = [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)]
+    return (("Versions", ", ".join(versions)), ("Machine", f"{platform.system()} {platform.machine()}"))
 
 
 def _version(name: str) -> str:
@@ -211,17 +222,22 @@ def conditional_text(conditional: str) -> str:
 def markdown(findings: Findings, groups: Sequence[GroupRow], setting: Setting) -> str:
     """The summary as a Markdown document."""
     lines = ["# Drift report", "", escaped(findings.statements[0].text), ""]
+    lines += [*findings_lines(findings), "", *groups_lines(groups), "", *words_lines(), "", "## About", ""]
+    lines += [f"- Tokens per prompt: {setting.lengths}; {setting.seeds}", *about_lines(setting)]
+    return "\n".join(lines) + "\n"
+
+
+def findings_lines(findings: Findings) -> list[str]:
+    """The findings but for the overview, the foremost first, as a Markdown list."""
     rest = findings.statements[1:]
     first = foremost(rest)
     ordered = [*first, *(each for each in rest if each not in first)]
-    lines += [f"- **{KINDS[each.kind]}**: {escaped(each.text)}" for each in ordered]
-    lines += [
-        "",
-        "## Gated against ungated",
-        "",
-        f"| {' | '.join(_HEADINGS)} |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    return [f"- **{KINDS[each.kind]}**: {escaped(each.text)}" for each in ordered]
+
+
+def groups_lines(groups: Sequence[GroupRow]) -> list[str]:
+    """The table gated against ungated in Markdown."""
+    lines = ["## Gated against ungated", "", f"| {' | '.join(_HEADINGS)} |", "|---|---|---|---|---|---|---|---|"]
     for row in groups:
         horizon = horizon_text(row.horizon, row.length) if row.cells else "–"
         failed = f" ({row.failed} cannot run)" if row.failed else ""
@@ -236,12 +252,18 @@ def markdown(findings: Findings, groups: Sequence[GroupRow], setting: Setting) -
             share_text(row.wrong_share),
         )
         lines.append("| " + " | ".join(escaped(text) for text in texts) + " |")
-    lines += ["", "## Words", ""] + [
-        f"- **{word}**: {escaped(' '.join(meaning.split()))}" for word, meaning in GLOSSARY
-    ]
-    lines += ["", "## About", "", f"- Tokens per prompt: {setting.lengths}; {setting.seeds}"]
-    lines += [f"- {name}: {escaped(value)}" for name, value in setting.rows]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def words_lines() -> list[str]:
+    """What the words of a report mean, in Markdown."""
+    words = [f"- **{word}**: {escaped(' '.join(meaning.split()))}" for word, meaning in GLOSSARY]
+    return ["## Words", "", *words]
+
+
+def about_lines(setting: Setting) -> list[str]:
+    """The conditions of a run as a Markdown list."""
+    return [f"- {name}: {escaped(value)}" for name, value in setting.rows]
 
 
 _HEADINGS = (

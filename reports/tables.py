@@ -15,6 +15,7 @@ import pandas as pd
 
 from compiler.compiling import TARGETS, UNCOMPILED
 from reports.text import plain
+from stability.cells import IN_STEPS, RELU
 from stability.drift import KEYS, NO_CONDITIONAL, RESULTS
 
 PAIRING = ("program", "parameters", "config", "format", "engine", "seed", "length")
@@ -89,7 +90,10 @@ def cells_of(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _signature(cell: pd.DataFrame) -> str:
-    """A digest of what the model gave out at the sampled steps; nans as a class."""
+    """A digest of what the model gave out: at all steps where it is known, else at the sampled ones."""
+    known = cell["output_hash"].iloc[0]
+    if isinstance(known, str) and known:
+        return known
     values = cell["value"].astype("float64").where(cell["value"].notna())
     content = hashlib.sha256(cell["step"].to_numpy(dtype="int64").tobytes())
     content.update("|".join(repr(float(value)) for value in values).encode())
@@ -106,6 +110,45 @@ def is_product(conditional: str) -> bool:
 def has_window(target: object) -> bool:
     """Whether a target computes its states over a finite window and so carries no error along."""
     return target in TARGETS and TARGETS[str(target)].windowed
+
+
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame in which a model's name tells its gates, and a format's the order and the engine.
+
+    ``lstm`` becomes ``lstm (native)`` where its gates are real; ``float16`` becomes ``float16 scan``
+    where the recurrence is not computed step by step, and ``float32 (torch)`` where another engine
+    than the usual one ran it beside that.
+
+    Args:
+        frame: a drift frame; old ones, without activation or order, are taken for plain.
+    """
+    rows = frame.assign(
+        activation=frame["activation"].fillna("").replace("", RELU),
+        order=frame["order"].fillna("").replace("", IN_STEPS),
+    )
+    engines = rows.groupby("format")["engine"].nunique()
+    several = set(engines[engines > 1].index)
+    models = {
+        (target, gates): target if gates == RELU or target == UNCOMPILED else f"{target} ({gates})"
+        for target, gates in dict.fromkeys(zip(rows["target"], rows["activation"], strict=True))
+    }
+    formats = {
+        (name, order, engine): name
+        + ("" if order == IN_STEPS else f" {order}")
+        + (f" ({engine})" if name in several and engine != "native" else "")
+        for name, order, engine in dict.fromkeys(
+            zip(rows["format"], rows["order"], rows["engine"], strict=True)
+        )
+    }
+    return rows.assign(
+        target=[models[pair] for pair in zip(rows["target"], rows["activation"], strict=True)],
+        format=[formats[each] for each in zip(rows["format"], rows["order"], rows["engine"], strict=True)],
+    )
+
+
+def architecture_of(target: object) -> str:
+    """The architecture of a model that :func:`named` has named."""
+    return str(target).partition(" (")[0]
 
 
 def models_of(cell: pd.Series) -> str:

@@ -17,7 +17,9 @@ VIOLATED = 1
 
 def check_command(
     source: options.Source,
-    number_format: Annotated[str, typer.Option("--format", help="the format to check against")] = "float32",
+    number_format: Annotated[
+        str, typer.Option("--format", "--policy", help="the format to check against")
+    ] = "float32",
     length: Annotated[int, typer.Option("--length", min=1, help="tokens of the longest prompt")] = 4000,
     tokens: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from rich.table import Table
 from reports.cli import options
 from reports.cli.drift import progress_on
 from reports.cli.terminal import console_of
+from reports.store_reading import limits_text
 from reports.text import plain
 from stability.experiment import (
     Experiment,
@@ -82,7 +83,7 @@ def show_command(
             table.add_row(role, plain(", ".join(values)))
         console.print()
         console.print(table)
-    limits = _thresholds(experiment)
+    limits = limits_text(experiment.thresholds)
     if limits:
         console.print(f"\ndrifted: {limits}", markup=False)
 
@@ -134,7 +135,7 @@ def _summarise(
             tell(f"{said}: {len(failing):,} cells")
         for error, count in failing["error"].value_counts().head(SHOWN_ERRORS).items():
             tell(f"  {count:,} × {cut(str(error))}")
-    limits = _thresholds(experiment)
+    limits = limits_text(experiment.thresholds)
     if limits:
         beyond = rows.loc[experiment.thresholds.beyond(rows), "cell"].nunique()
         tell(f"drifted: {beyond:,} cells ({limits})")
@@ -145,16 +146,6 @@ def _summarise(
             f"error: {broken} cells failed unexpectedly (see above; --retry computes them again)", err=True
         )
         raise typer.Exit(FAILED)
-
-
-def _thresholds(experiment: Experiment) -> str:
-    limits = experiment.thresholds
-    said = {
-        "wrong_share > {}": limits.wrong_share,
-        "horizon < {}": limits.horizon,
-        "significant_bits < {}": limits.significant_bits,
-    }
-    return " or ".join(text.format(value) for text, value in said.items() if value is not None)
 
 
 def _axes(grid: Grid) -> dict[str, list[str]]:

@@ -61,7 +61,9 @@ def noise_command(
             "--states", help="free: the model runs on; clean: before each step, states without noise"
         ),
     ] = "free",
-    number_format: Annotated[str, typer.Option("--format", help="number format of the runs")] = "float32",
+    number_format: Annotated[
+        str, typer.Option("--format", "--policy", help="number format of the runs")
+    ] = "float32",
     length: Annotated[int, typer.Option("--length", help="tokens per prompt")] = DEFAULT_LENGTH,
     seeds: Annotated[
         int, typer.Option("--seeds", help="how many runs of each; each has its prompt and its noise")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TextIO
 import numpy as np
 import numpy.typing as npt
 import typer
+from gmpy2 import mpq
 from mpmath.libmp import repr_dps, to_str
 
 from compiler.compiling import TARGET_NAMES, check_target, compile_program
@@ -194,7 +195,7 @@ def _printer(fmt: AnyFormat) -> Callable[[Any], str]:
     if isinstance(fmt, Format):
         return repr
     digits = repr_dps(fmt.precision)
-    return lambda value: str(to_str(value._mpf_, digits))
+    return lambda value: str(value) if isinstance(value, mpq) else str(to_str(value._mpf_, digits))
 
 
 class _Watch:

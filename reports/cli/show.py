@@ -23,7 +23,7 @@ from reports.picture import save_picture
 from reports.text import plain
 from stability.checks import Finding, check
 from stability.drift import DEFAULT_LENGTH
-from stability.formats import parse_format
+from stability.policy import parse_policy
 
 
 def show(
@@ -38,7 +38,7 @@ def show(
     lam: options.Lam = None,
     reduce: options.Reduce = False,
     number_format: Annotated[
-        str, typer.Option("--format", help="the format whose limits are checked")
+        str, typer.Option("--format", "--policy", help="the format whose limits are checked")
     ] = "float16",
     length: Annotated[
         int, typer.Option("--length", min=1, help="tokens per prompt that are checked for")
@@ -50,7 +50,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Print a program's nodes with dims, lines, types and ranges, its states, and static findings."""
-    fmt = parse_format(number_format)
+    fmt = parse_policy(number_format)
     settings = options.configuration(
         config, conditional=conditional, step=step, complement=complement, mu=mu, lam=lam, reduce=reduce
     )

@@ -1,0 +1,79 @@
+"""``lsrl report``: a store of experiments as a page, a summary, a table and charts."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler.errors import ConfigError
+from reports.cli import options
+from reports.cli.terminal import console_of
+from reports.text import plain
+from stability.experiment import read_store
+from stability.experiment.store import CELLS, DAMAGED, EXPERIMENTS
+
+Stored = Annotated[Path, typer.Argument(metavar="STORE", help="a folder of: lsrl experiment run … -o STORE")]
+Other = Annotated[
+    Path | None, typer.Argument(metavar="[STORE2]", help="another store, to hold the first against")
+]
+
+
+def report_command(
+    store: Stored,
+    other: Other = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="folder of the report")] = Path(
+        "report"
+    ),
+    noise: Annotated[
+        Path | None,
+        typer.Option(
+            "--noise",
+            metavar="FILE",
+            help="a table of: lsrl noise … -o DIR (default: noise.parquet or noise.csv in STORE)",
+        ),
+    ] = None,
+) -> None:
+    """Report what a store holds: index.html, which opens offline, summary.md, horizons.csv and charts/.
+
+    Given STORE2, it also says in which cells STORE does better and in which worse.
+    """
+    # Charts and tables take most of the time that the command line needs to start.
+    from reports.store_reading import experiments_of, noise_in, read_noise  # noqa: PLC0415
+    from reports.store_report import report_name, store_report  # noqa: PLC0415
+    from reports.store_terminal import print_store  # noqa: PLC0415
+    from reports.store_writing import CHARTS, write_store_report  # noqa: PLC0415
+
+    _check(output, [each for each in (store, other) if each is not None])
+    notes: list[str] = []
+    frame = read_store(store, complain=notes.append)
+    beside = None if other is None else (report_name(other), read_store(other, complain=notes.append))
+    table = noise_in(store) if noise is None else noise
+    noisy = None if table is None else read_noise(table)
+    folder = options.writable_folder(output)
+    report = store_report(
+        report_name(store), frame, experiments_of(store), notes=notes, noise=noisy, other=beside
+    )
+    written = write_store_report(report, folder)
+    console = console_of(sys.stdout)
+    print_store(console, report)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    tell()
+    for path in (path for path in written if path.parent == folder):
+        tell(plain(path))
+    charts = sum(path.parent.name == CHARTS for path in written)
+    if charts:
+        tell(f"{plain(folder / CHARTS)}  {charts} files, the charts as the page shows them first")
+
+
+def _check(output: Path, stores: list[Path]) -> None:
+    """Refuse to write among the cells of a store."""
+    for store in stores:
+        own = [store, *(store / name for name in (CELLS, EXPERIMENTS, DAMAGED))]
+        if output.resolve() in [each.resolve() for each in own]:
+            raise ConfigError.single(
+                f"-o {output} is a folder of the store itself", hint="choose another place with -o"
+            )
