@@ -133,7 +133,8 @@ def cell_of(rows: pd.DataFrame) -> GateCell:
     settings = " ".join(f"{name}={first[name]}" for name in SETTINGS)
     if first["error"]:
         unexpected = first["failure"] in {BROKEN, DIED}
-        return GateCell(keys=keys, settings=settings, error=str(first["error"])[:LONGEST_ERROR], unexpected=unexpected)
+        told = str(first["error"])[:LONGEST_ERROR]
+        return GateCell(keys=keys, settings=settings, error=told, unexpected=unexpected)
     return GateCell(
         keys=keys,
         settings=settings,

@@ -16,7 +16,7 @@ from compiler.compiling import build_native, compile_program, settle
 from compiler.config import CompileConfig
 from compiler.errors import CompileRefusal, ConfigError
 from compiler.exact import Vector
-from compiler.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from compiler.formats import BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, Format
 from compiler.interpreter import interpret
 from compiler.loading import load_program
 from compiler.lowering import lower
@@ -141,7 +141,10 @@ def test_a_gate_of_two_values_is_a_gate() -> None:
             "return ReLU(ReLU(1000 * x - 1000) - x)", "lstm", NativeGates(format=FLOAT16),
             ["no window", "a format with a wider range"],
         ),
-        ("return ReLU(x + 2)", "lstm", NativeGates(epsilon=mpq(1, 2)), ["where tanh bends", "smaller epsilon"]),
+        (
+            "return ReLU(x + 2)", "lstm", NativeGates(epsilon=mpq(1, 2)),
+            ["where tanh bends", "smaller epsilon"],
+        ),
         (
             "return ReLU(x - 1)", "gru", NativeGates(format=FLOAT16, gain=mpq(60000)),
             ["K = 60000 overflows float16", "auto"],
@@ -215,3 +218,131 @@ def test_a_threshold_that_may_be_crossed_is_named() -> None:
     said = describe(built(program, "lstm", NativeGates(format=FLOAT32, length=10**6)))[-1]
     assert "none proved" in said
     assert "modulo.lsrl:7" in said
+
+
+def worst_error(program: ir.Program, target: str, gates: NativeGates, tokens: list[Vector]) -> float:
+    """The largest error of any output; inf where one is no number."""
+    model = compile_program(program, target, native=gates)
+    try:
+        got = native_twin.run(model, gates.format, tokens)
+    except (OverflowError, ValueError):
+        return math.inf
+    wanted = interpret(program, tokens)
+    return float(max(abs(a - b) for x, y in zip(got, wanted, strict=True) for a, b in zip(x, y, strict=True)))
+
+
+def over(body: str, lo: str, hi: str, *, integer: bool = True) -> ir.Program:
+    """A program over x from ``lo`` to ``hi``."""
+    kind = ", integer=true" if integer else ""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return parse_program(f"ForEach:\n    x = Input(dim=1, lo={lo}, hi={hi}{kind})\n{lines}", file="t.lsrl")
+
+
+ACCUMULATOR = "return LinState({}, A=[[1]], B=[[1]], init_state=zeros(1, 1))"
+THIRDS = [(mpq(1, 3),)] * 600
+
+
+@pytest.mark.parametrize("target", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("program", "gates", "tokens"),
+    [
+        (over("return 3*x", "0", "1000"), NativeGates(format=FLOAT16, length=3), [(mpq(999),), (mpq(683),)]),
+        (source("return ReLU(x - 2)"), NativeGates(length=4, gain=mpq(8)), [(mpq(v),) for v in range(4)]),
+        (
+            source(ACCUMULATOR.format("ReLU(x - 1)")), NativeGates(length=40, gain=mpq(8)),
+            [(mpq(v % 4),) for v in range(40)],
+        ),
+        (source(ACCUMULATOR.format("x")), NativeGates(length=300, epsilon=mpq(1, 2**11)), [(mpq(3),)] * 300),
+        (
+            over("return LinState(x, A=[[1,0],[1,0]], B=[[1],[0]], init_state=zeros(2, 1))", "0", "1",
+                 integer=False),
+            NativeGates(format=BFLOAT16, length=600), THIRDS,
+        ),
+        (
+            source("return LinState(x, A=cycle(2), B=[[1],[0]], init_state=zeros(2, 1))"),
+            NativeGates(format=Format(name="e10m3", precision=4, exponent_bits=10), length=2),
+            [(mpq(1),), (mpq(0),)],
+        ),
+        (
+            over("return ReLU(x)", "-1", "1/1000", integer=False),
+            NativeGates(format=FLOAT16, length=600), [(mpq(-1, 2),)] * 600,
+        ),
+    ],
+    ids=["multiples of 3", "a low gain", "a low gain of a sum", "above the identity", "beside a sum",
+         "a wide exponent", "a real ReLU that is shut"],
+)  # fmt: skip
+def test_errors_that_are_easily_overlooked(
+    program: ir.Program, target: str, gates: NativeGates, tokens: list[Vector]
+) -> None:
+    """Lattices without room, leaking gates, values that decay, sums among other states: all bounded."""
+    bound = max(built(program, target, gates).outputs)
+    assert worst_error(program, target, gates, tokens) <= bound
+
+
+@pytest.mark.parametrize("target", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("program", "fmt"),
+    [
+        (over("return 100*ReLU(x - 1)", "0", "600"), FLOAT16),
+        (over("return x + 1", "0", "1000000", integer=False), FLOAT16),
+        (over("return x", "0", "20"), Format(name="e3m4", precision=5, exponent_bits=3)),
+    ],
+    ids=["the readout's weights", "tokens", "integers that the digits would hold"],
+)
+def test_what_may_overflow_has_no_bound(program: ir.Program, target: str, fmt: Format) -> None:
+    """Weights, tokens and sums beyond the format's largest value give no bound, and that is said."""
+    record = built(program, target, NativeGates(format=fmt, length=3))
+    assert record.outputs == (math.inf,)
+    assert f"may overflow {fmt.name}" in describe(record)[-1]
+
+
+@pytest.mark.parametrize("target", ["lstm", "gru"])
+def test_a_start_that_only_others_read_is_kept(target: str) -> None:
+    """A register's first cell, which does not read itself, starts with its own value."""
+    program = source("return LinState(x, A=[[0,0],[1,0]], B=[[1],[0]], init_state=[[5],[2]])")
+    gates = NativeGates(length=20)
+    assert built(program, target, gates).outputs == (0.0, 0.0)
+    assert worst_error(program, target, gates, [(mpq(v),) for v in (1, 2, 3)]) == 0
+
+
+@pytest.mark.parametrize("target", ["lstm", "gru"])
+@pytest.mark.parametrize("digits", [3, 5], ids=["e3m2", "e3m4"])
+def test_saturation_keeps_within_the_format(target: str, digits: int) -> None:
+    """The constants that hold gates open, cells loaded and flags pushed are finite in a small format."""
+    fmt = Format(name="e3", precision=digits, exponent_bits=3)
+    program, gates = over("return f_larger(x, 0.5)", "0", "1"), NativeGates(format=fmt, length=3)
+    model = compile_program(program, target, native=gates)
+    for layer in model.layers:
+        for values in (layer.bias, layer.initial_cell, layer.bias_hn):
+            assert max(map(abs, values), default=0) <= fmt.largest
+    narrow = replace(gates, format=Format(name="e2m5", precision=6, exponent_bits=2))
+    with pytest.raises(CompileRefusal, match="no number whose sigmoid"):
+        built(program, target, narrow)
+    assert NativeGates(format=FLOAT8_E4M3FN).saturation == 208
+
+
+def test_decay_is_said_of_what_decays() -> None:
+    """An accumulator of the GRU passes tanh, the LSTM's does not, and what a register holds leaves it."""
+    bent = NativeGates(length=100, epsilon=mpq(1, 2**11))
+    total, register = (
+        source(ACCUMULATOR.format("x")),
+        source("return LinState(x, A=[[0,0],[1,0]], B=[[1],[0]], init_state=[[5],[2]])"),
+    )
+    assert "falls from 300" in describe(built(total, "gru", bent))[4]
+    assert "nothing is fed back" in describe(built(total, "lstm", bent))[4]
+    assert "nothing is fed back" in describe(built(register, "gru", bent))[4]
+
+
+def test_what_is_exact_stays_exact_however_long() -> None:
+    """An exact sum has error 0 where an error would grow without bound."""
+    program = over("s = LinState(ReLU(x - 1), A=[[1]], B=[[1]], init_state=[[1]])\nreturn 2*s", "0", "1")
+    gates = NativeGates(format=FLOAT8_E5M2, length=10**6)
+    record = built(program, "lstm", gates)
+    assert record.outputs == (0.0,)
+    assert record.of_role("sum")
+
+
+def test_a_huge_range_is_refused_in_one_line() -> None:
+    """Values beyond float64 are named in the refusal, not a crash."""
+    with pytest.raises(CompileRefusal, match=r"up to 1\.6e\+401"):
+        built(over(ACCUMULATOR.format("x"), "0", "2e400"), "lstm", NativeGates(length=8))

@@ -266,7 +266,9 @@ def test_wrong_tokens_are_one_line(tmp_path: Path, text: str, words: list[str]) 
 
 def test_unknown_formats_and_missing_files_are_one_line(tmp_path: Path) -> None:
     """A format that does not exist and a file that does not exist."""
-    refused(lsrl("run", "majority", "--format", "float13", "--tokens", "-"), "unknown format or policy 'float13'")
+    refused(
+        lsrl("run", "majority", "--format", "float13", "--tokens", "-"), "unknown format or policy 'float13'"
+    )
     refused(lsrl("run", "majority", "--tokens", tmp_path / "none.csv"), "none.csv", "No such file")
     refused(lsrl("run", "majority", "--tokens", tmp_path), "Is a directory")
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from reports.cli.app import app
-from reports.noise_chart import NATIVE_COLOURS, horizon_chart, published_chart
+from reports.noise_chart import horizon_chart, published_chart
 from reports.noise_report import print_noise, sigma_text, write_noise
-from reports.plots import COLOURS
+from reports.plots import COLOURS, NATIVE_COLOURS
 from stability.noise import COLUMNS
 from stability.noise_paper import CONDITIONALS, SIGMAS
 
@@ -58,16 +58,17 @@ def printed(frame: pd.DataFrame) -> str:
 
 
 def test_a_table_has_a_row_for_every_model_and_size(tmp_path: Path) -> None:
-    """The usual targets and σ, 0 among them; every run stands in the file that is written."""
+    """The usual targets, LSTM and GRU with real gates too, and σ, 0 among them; every run is in the file."""
     result = noise(*SMALL, "--sigma", "1e-3,0.5", "-o", tmp_path / "runs.csv")
     assert result.exit_code == 0, result.stderr
     frame = pd.read_csv(tmp_path / "runs.csv", keep_default_na=True)
     assert list(frame.columns) == list(COLUMNS)
-    assert len(frame) == 5 * 3 * 2
+    assert len(frame) == 7 * 3 * 2
     assert result.stdout.splitlines()[0].startswith("majority: relative Gaussian noise on weights and biases")
+    assert set(frame["target"][frame["activation"] == "native"]) == {"lstm", "gru"}
     for target in frame["target"].unique():
-        assert len(re.findall(rf"^{target} ", result.stdout, re.MULTILINE)) == 1
-    assert len(re.findall(r" \d of 2 ", result.stdout)) == 5 * 3
+        assert len(re.findall(rf"^{target}  ", result.stdout, re.MULTILINE)) == 1
+    assert len(re.findall(r" \d of 2 ", result.stdout)) == 7 * 3
     assert (tmp_path / "runs.svg").read_text(encoding="utf-8").startswith("<svg")
     assert {path.name for path in tmp_path.iterdir()} == {"runs.csv", "runs.svg"}
 
@@ -127,7 +128,7 @@ def test_a_window_is_as_long_as_the_prompt() -> None:
         (["majority", "--include", "weights,gates"], "unknown part 'gates'"),
         (["majority", "--states", "dirty"], "unknown --states 'dirty'"),
         (["majority", "--states", "clean", "--format", "mpmath20"], "no teacher-forced run in mpmath20"),
-        (["majority", "--format", "float13"], "unknown format 'float13'"),
+        (["majority", "--format", "float13"], "unknown format or policy 'float13'"),
         (["majority", "--length", "0"], "--length 0"),
         (["majority", "--seeds", "0"], "--seeds 0"),
         (["majority", "--seeds", "100000"], "--seeds 100000"),

@@ -85,7 +85,7 @@ def test_pairs_round_as_the_function_does(function: Function) -> None:
             continue
         high, low, scale = odd_pair(function, value)
         for mode in ("nearest", "zero", "up", "down"):
-            number = soft.mode_number(mode)  # type: ignore[arg-type]
+            number = soft.mode_number(mode)
             with compiling():
                 found = soft.add_scaled(high, low, np.int64(scale), row, number, np.uint64(0), moment)
-            assert found == activated(function, value, named("float64"), mode)  # type: ignore[arg-type]
+            assert found == activated(function, value, named("float64"), mode)

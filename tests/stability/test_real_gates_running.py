@@ -54,7 +54,7 @@ def ring(
     text: str, target: str, fmt: Format, epsilon: mpq | str, steps: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """The three places of a ring at every step."""
-    gates = NativeGates(format=fmt, length=steps, epsilon=epsilon)  # type: ignore[arg-type]
+    gates = NativeGates(format=fmt, length=steps, epsilon=epsilon)
     model = compile_program(parse_program(text, file="ring.lsrl"), target, native=gates)
     return np.asarray(execute(model, np.zeros((steps, 1)), fmt).outputs, dtype=np.float64)
 
