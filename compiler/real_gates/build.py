@@ -15,6 +15,7 @@ from compiler.path import Path
 from compiler.real_gates import gru, lstm
 from compiler.real_gates.error import layer_errors, output_errors, token_error
 from compiler.real_gates.forms import Affine, Below, Held, Role, Typed, Unit
+from compiler.real_gates.numbers import Off
 from compiler.real_gates.reach import reach
 from compiler.real_gates.restoring import restored
 from compiler.real_gates.settings import NativeGates
@@ -85,6 +86,7 @@ def build(path: Path, target: str, gates: NativeGates) -> RealGates:
             a window for ε and K; names the line and the way out.
     """
     lay_out, tanhs = CELLS[target]
+    _check_saturation(gates)
     below, errors = _tokens(path, gates)
     layers: list[Layer] = []
     records: list[tuple[TypedUnit, ...]] = []
@@ -116,11 +118,20 @@ def build(path: Path, target: str, gates: NativeGates) -> RealGates:
     )
 
 
+def _check_saturation(gates: NativeGates) -> None:
+    if gates.saturation < gates.vanishing:
+        raise CompileRefusal.single(
+            f"{gates.format.name} has no number whose sigmoid rounds to 1 and 0 but those up to "
+            f"{float(gates.format.largest):g}, and a gate needs {gates.vanishing}",
+            hint="a format with more exponent bits",
+        )
+
+
 def _forms(readout: Matrix, bias: Vector) -> list[Affine]:
     return [Affine(reads=dict(row), bias=own) for row, own in zip(readout.rows, bias, strict=True)]
 
 
-def _tokens(path: Path, gates: NativeGates) -> tuple[Below, list[float]]:
+def _tokens(path: Path, gates: NativeGates) -> tuple[Below, list[Off]]:
     """The tokens as the layer below the first."""
     for component, extent in enumerate(path.tokens):
         if extent.magnitude is None:
@@ -135,22 +146,23 @@ def _tokens(path: Path, gates: NativeGates) -> tuple[Below, list[float]]:
     ]
 
 
-def _record(typed: Typed, made: Laid, errors: Sequence[float]) -> tuple[TypedUnit, ...]:
+def _record(typed: Typed, made: Laid, errors: Sequence[Off]) -> tuple[TypedUnit, ...]:
     cells: list[list[int]] = [[] for _ in typed.units]
     for cell, owner in enumerate(made.owners):
         cells[owner].append(cell)
     return tuple(
-        TypedUnit(unit=unit, cells=tuple(own), error=error)
-        for unit, own, error in zip(typed.units, cells, errors, strict=True)
+        TypedUnit(unit=unit, cells=tuple(own), error=off.error)
+        for unit, own, off in zip(typed.units, cells, errors, strict=True)
     )
 
 
-def _cell_errors(made: Laid, errors: Sequence[float]) -> list[float]:
+def _cell_errors(made: Laid, errors: Sequence[Off]) -> list[Off]:
     """Per cell; the second cell of a pair is read with the first, whose error is that of both."""
     seen: set[int] = set()
     found = []
     for owner in made.owners:
-        found.append(0.0 if owner in seen else errors[owner])
+        off = errors[owner]
+        found.append(replace(off, error=0.0) if owner in seen else off)
         seen.add(owner)
     return found
 

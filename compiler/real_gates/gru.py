@@ -53,8 +53,7 @@ def _cells(typed: Typed, unit: Unit, gates: NativeGates, place: list[int], here:
     plain = _Cell(reset=opened, update=closed, new=through, start=unit.scale * unit.start, label=unit.label)
     match unit.role:
         case "flag":
-            push = mpq(max(32, gates.format.precision))
-            return [replace(plain, reset=switch, new=constant(0), pushed=push)]
+            return [replace(plain, reset=switch, new=constant(ZERO), pushed=gates.push)]
         case "linear":
             return [plain]
         case "sum":
@@ -63,7 +62,7 @@ def _cells(typed: Typed, unit: Unit, gates: NativeGates, place: list[int], here:
         case "switched":
             holds = _closing(switch)
             label = replace(unit.label, sign=-1)
-            back = replace(constant(0), own={here: ONE})
+            back = replace(constant(ZERO), own={here: ONE})
             return [
                 replace(plain, update=holds),
                 replace(plain, reset=holds, new=back, label=label),

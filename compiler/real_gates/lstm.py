@@ -20,9 +20,6 @@ from compiler.real_gates.forms import Typed, Unit
 from compiler.real_gates.settings import NativeGates
 from compiler.real_gates.writing import Laid, Row, constant, laid, matrices, row_of
 
-LOADED_CELL = mpq(100)
-"""The cell of a flag: tanh(100) is 1 in every format of fewer than 288 bits."""
-
 
 def _gates(typed: Typed, unit: Unit, opened: Row, closed: Row, place: range) -> tuple[Row, Row, Row, Row]:
     """The rows i, f, g, o of one unit."""
@@ -31,7 +28,7 @@ def _gates(typed: Typed, unit: Unit, opened: Row, closed: Row, place: range) -> 
         case "flag":
             assert unit.switch is not None
             switch = row_of(typed, unit.switch.argument, unit.switch.slope, place)
-            return closed, opened, constant(0), switch
+            return closed, opened, constant(ZERO), switch
         case "linear":
             return opened, closed, through, opened
         case "sum":
@@ -43,10 +40,10 @@ def _gates(typed: Typed, unit: Unit, opened: Row, closed: Row, place: range) -> 
             assert_never(unit.role)
 
 
-def _cell(unit: Unit) -> mpq:
+def _cell(unit: Unit, gates: NativeGates) -> mpq:
     """The cell before the first token."""
     if unit.role == "flag":
-        return LOADED_CELL
+        return gates.loaded
     return unit.scale * unit.start if unit.role == "sum" else ZERO
 
 
@@ -60,7 +57,7 @@ def lay_out(typed: Typed, gates: NativeGates, width: int) -> Laid:
     layer = Layer(
         kind="lstm", activation="native", inputs=(), size=size, weight_ih=weight_ih, weight_hh=weight_hh,
         bias=bias, initial=tuple(unit.scale * unit.start for unit in typed.units),
-        initial_cell=tuple(_cell(unit) for unit in typed.units),
+        initial_cell=tuple(_cell(unit, gates) for unit in typed.units),
         labels=tuple(unit.label for unit in typed.units),
     )  # fmt: skip
     return laid(typed, layer, [((k, 1 / unit.scale),) for k, unit in enumerate(typed.units)])

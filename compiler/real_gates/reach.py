@@ -92,6 +92,41 @@ def _times(left: Sequence[Mapping[int, mpq]], right: Sequence[Mapping[int, mpq]]
     return made
 
 
+def cycles(own: Matrix) -> list[list[int]]:
+    """The coordinates grouped by what feeds itself through the others, each group after those it reads.
+
+    Tarjan's algorithm, without recursion: a shift register is as deep as it is long.
+    """
+    order: dict[int, int] = {}
+    low: dict[int, int] = {}
+    open_: list[int] = []
+    grouped: set[int] = set()
+    found: list[list[int]] = []
+    for first in range(own.height):
+        walk = [] if first in order else [(first, iter(own.rows[first]))]
+        while walk:
+            unit, rest = walk[-1]
+            if unit not in order:
+                order[unit] = low[unit] = len(order)
+                open_.append(unit)
+            for j, _ in rest:
+                if j not in order:
+                    walk.append((j, iter(own.rows[j])))
+                    break
+                if j not in grouped:
+                    low[unit] = min(low[unit], order[j])
+            else:
+                walk.pop()
+                if walk:
+                    low[walk[-1][0]] = min(low[walk[-1][0]], low[unit])
+                if low[unit] == order[unit]:
+                    place = open_.index(unit)
+                    found.append(sorted(open_[place:]))
+                    grouped.update(open_[place:])
+                    del open_[place:]
+    return found
+
+
 def components(own: Matrix) -> list[list[int]]:
     """The coordinates of a state layer, grouped by what feeds what."""
     parent = list(range(own.height))
@@ -111,9 +146,9 @@ def components(own: Matrix) -> list[list[int]]:
 
 
 def local_rows(own: Matrix, members: Sequence[int]) -> list[dict[int, mpq]]:
-    """The rows of one component, its coordinates numbered from 0."""
+    """The rows of some coordinates within themselves, numbered from 0."""
     place = {unit: k for k, unit in enumerate(members)}
-    return [{place[j]: value for j, value in own.rows[i]} for i in members]
+    return [{place[j]: value for j, value in own.rows[i] if j in place} for i in members]
 
 
 def accumulates(own: Matrix, unit: int) -> bool:

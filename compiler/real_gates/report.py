@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gmpy2 import mpq
 
+from compiler.exact import ZERO, Matrix
 from compiler.real_gates.build import RealGates, TypedUnit, decay
+from compiler.real_gates.reach import cycles
 
 ROLE_NAMES = {
     "flag": "Boolean (saturated)",
@@ -54,7 +56,7 @@ def _gain(built: RealGates) -> str:
     parts = []
     if gains:
         leak = math.exp(-float(min(gains)) / 2)
-        parts.append(f"K: {_between(gains)}; a shut gate leaks at most {leak:.3g} before rounding")
+        parts.append(f"K: {_between(gains)}; sigmoid of a shut gate is at most {leak:.3g} before rounding")
     if real:
         parts.append(
             f"ReLUs of reals: slope {_between(real)}, off by at most {0.2785 / float(min(real)):.3g}"
@@ -63,23 +65,41 @@ def _gain(built: RealGates) -> str:
 
 
 def _decay(built: RealGates) -> str:
-    """The decay law of what is fed back through h."""
-    looped = [each for each in built.of_role("linear") if each.unit.form.own]
+    """The decay law of what is fed back through h: in the GRU accumulators as well."""
+    looped = [each for layer in built.layers for each in _looped(layer)]
+    if built.tanhs == 1:
+        looped += built.of_role("sum")
     above = [each for each in looped if not _within(built, each)]
     if not looped:
         return "decay: nothing is fed back through tanh"
     if not above:
         return "decay: none, all that is fed back stays where tanh is the identity after rounding"
-    worst = max(above, key=lambda each: each.unit.scale * each.unit.size)
-    left = decay(worst.unit.size, worst.unit.scale, built.gates.length, built.tanhs)
+    worst = max(above, key=lambda each: each.unit.scale * _largest(each))
+    left = decay(_largest(worst), worst.unit.scale, built.gates.length, built.tanhs)
     return (
         f"decay: v0/√(1 + {2 * built.tanhs}/3·ε²·v0²·t); {worst.unit.label.variable} falls from "
-        f"{float(worst.unit.size):g} to {left:.6g} in {built.gates.length:,} tokens"
+        f"{float(_largest(worst)):g} to {left:.6g} in {built.gates.length:,} tokens"
+        + (" that change it" if worst.unit.switch else "")
     )
 
 
 def _within(built: RealGates, each: TypedUnit) -> bool:
-    return built.gates.within_identity(each.unit.scale * each.unit.size)
+    return built.gates.within_identity(each.unit.scale * _largest(each))
+
+
+def _largest(each: TypedUnit) -> mpq:
+    return max(each.unit.extent.magnitude or ZERO, abs(each.unit.start))
+
+
+def _looped(layer: Sequence[TypedUnit]) -> list[TypedUnit]:
+    """The values that come back to themselves; those of a shift register leave it."""
+    own = Matrix.from_rows(len(layer), [each.unit.form.own for each in layer])
+    return [
+        layer[unit]
+        for members in cycles(own)
+        for unit in members
+        if layer[unit].unit.role == "linear" and (len(members) > 1 or unit in layer[unit].unit.form.own)
+    ]
 
 
 def _bound(built: RealGates) -> str:
@@ -90,9 +110,11 @@ def _bound(built: RealGates) -> str:
         return f"error bound: {worst:.3g} on every output"
     first = next((each for layer in built.layers for each in layer if each.error == math.inf), None)
     if first is None:
-        return "error bound: none proved"
+        return f"error bound: none proved; tokens or outputs may overflow {built.gates.format.name}"
     label = first.unit.label
     place = f" ({label.span.file}:{label.span.line})" if label.span else ""
+    if first.unit.switch is None:
+        return f"error bound: none proved; {label.variable}{place} may overflow, or its errors grow too fast"
     return (
         f"error bound: none proved; what {label.variable}{place} reads may be off by enough to cross its "
         "threshold within this length"

@@ -17,6 +17,9 @@ MAX_LENGTH = 10**9
 ORDINARY_GAIN = mpq(256)
 """The least K where the format leaves room: sigmoid(−128) = 2.6e-56, which float32 rounds to 0."""
 ORDINARY_SATURATION = 200
+LOADED_CELL = mpq(100)
+"""tanh(100) is 1 in every format of fewer than 288 bits."""
+LEAST_PUSH = 32
 LEAST_MAGNITUDE = mpq(1, 64)
 MOST_BITS = 2048
 """Up to this many bits below 1, gates are saturated until they underflow to 0 exactly."""
@@ -87,9 +90,21 @@ class NativeGates:
         return math.ceil(math.log(2) * (underflow if underflow <= MOST_BITS else digits))
 
     @property
-    def saturation(self) -> int:
-        """L: a gate that is always open or shut has the pre-activation ±L."""
-        return max(ORDINARY_SATURATION, self.vanishing)
+    def saturation(self) -> mpq:
+        """L, a number of the format: a gate that is always open or shut has the pre-activation ±L."""
+        wanted = mpq(max(ORDINARY_SATURATION, self.vanishing))
+        digit = power_of_two_below(wanted) * mpq(2) ** (1 - self.format.precision)
+        return min(digit * -(-wanted // digit), self.format.largest)
+
+    @property
+    def loaded(self) -> mpq:
+        """The cell of an LSTM's flag, whose tanh rounds to 1."""
+        return min(LOADED_CELL, self.format.largest)
+
+    @property
+    def push(self) -> mpq:
+        """What an open reset gate lets into a GRU's flag: half of it still has the tanh 1."""
+        return min(mpq(max(LEAST_PUSH, self.format.precision)), self.format.largest)
 
     @property
     def ordinary_gain(self) -> mpq:

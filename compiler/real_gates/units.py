@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gmpy2 import mpq
+from gmpy2 import mpfr, mpq
 
 from compiler import ranges
 from compiler.errors import CompileRefusal, LsrlError
@@ -38,6 +38,7 @@ class _Builder:
         self.each, self.below, self.reach, self.gates = each, below, reach, gates
         self.operands = operand_ranges(each, below.ranges) if each.layer.kind != "state" else []
         self.drive = drive_ranges(each, below.ranges) if each.layer.kind == "state" else []
+        self.read_back = {j for _, j, _ in each.layer.weight_hh.entries()}
         self.units: list[Unit] = []
 
     def affine(self, row: int) -> Affine:
@@ -85,7 +86,7 @@ class _Builder:
                     unit, f"{fmt.name} does not tell its values apart up to {_short(size)}", hint
                 )
             if chosen * extent.step < fmt.smallest_subnormal:
-                raise self.refuse(unit, f"its steps times ε = {chosen} vanish in {fmt.name}", hint)
+                raise self.refuse(unit, f"its steps times ε = {_short(chosen)} vanish in {fmt.name}", hint)
         elif chosen < fmt.smallest_normal:
             raise self.refuse(
                 unit, f"{fmt.name} has no ε between its smallest number and the identity of tanh", hint
@@ -93,7 +94,7 @@ class _Builder:
         if chosen * size > HALF:
             raise self.refuse(
                 unit,
-                f"ε = {chosen} brings its values up to {_short(size)} to where tanh bends",
+                f"ε = {_short(chosen)} brings its values up to {_short(size)} to where tanh bends",
                 "a smaller epsilon",
             )
         return chosen
@@ -269,7 +270,7 @@ class _Builder:
             return self.boolean(unit, form)
         start = layer.initial[unit]
         if not accumulates(layer.weight_hh, unit):
-            return self.carried(unit, form, extent, start=start if layer.weight_hh.rows[unit] else ZERO)
+            return self.carried(unit, form, extent, start=start if unit in self.read_back else ZERO)
         size = self.magnitude(unit, extent, start)
         scale = self.epsilon(unit, extent, size)
         increment = replace(form, own={})
@@ -289,12 +290,12 @@ def _size(extent: Range) -> mpq:
 
 
 def _short(value: mpq) -> str:
-    return str(value) if value.denominator == 1 and value < 10**9 else f"{float(value):.3g}"
+    return str(value) if value.denominator == 1 and value < 10**9 else f"{mpfr(value):.3g}"
 
 
 def _few_bits(value: mpq) -> mpq:
-    """``value`` cut to four significant bits, so that products with small integers stay exact."""
-    unit = power_of_two_below(value) / 8
+    """``value`` cut to three significant bits, so that products with small integers stay exact."""
+    unit = power_of_two_below(value) / 4
     return (value // unit) * unit
 
 

@@ -39,9 +39,9 @@ class Laid:
     owners: Sequence[int]
 
 
-def constant(value: int) -> Row:
+def constant(value: mpq) -> Row:
     """A pre-activation that reads nothing."""
-    return Row(reads={}, own={}, bias=mpq(value))
+    return Row(reads={}, own={}, bias=value)
 
 
 def row_of(typed: Typed, form: Affine, factor: mpq, place: Sequence[int]) -> Row:

@@ -335,7 +335,7 @@ def test_decay_is_said_of_what_decays() -> None:
 
 def test_what_is_exact_stays_exact_however_long() -> None:
     """An exact sum has error 0 where an error would grow without bound."""
-    program = over("s = LinState(ReLU(x - 1), A=[[1]], B=[[1]], init_state=[[1]])\nreturn 2*s", "0", "1")
+    program = over("s = LinState(ReLU(x - 1), A=[[1]], B=[[1]], init_state=[[2]])\nreturn 2*s", "0", "1")
     gates = NativeGates(format=FLOAT8_E5M2, length=10**6)
     record = built(program, "lstm", gates)
     assert record.outputs == (0.0,)
