@@ -124,15 +124,18 @@ def said_of_comparison(found: StoreComparison) -> list[str]:
     if not found.pairs:
         return ["The two stores have no cell in common.", *rest]
     counts = found.counts
-    lines = [
-        f"{found.pairs:,} cells are in both stores. In the first, {counts['better']:,} of them are better than "
-        f"in the second, {counts['worse']:,} are worse, {counts['same']:,} about the same and "
+    counted = (
+        f"{found.pairs:,} cells are in both stores. In the first, {counts['better']:,} of them are better "
+        f"than in the second, {counts['worse']:,} are worse, {counts['same']:,} about the same and "
         f"{counts['identical']:,} identical in every output."
-    ]
+    )
+    lines = [counted]
     if found.statistics.pairs:
         lines.append(f"Over the pairs with different outputs: {found.statistics.text}.")
     if found.remade:
-        lines.append(f"{found.remade:,} pairs have different compiled models: there the compiler has changed.")
+        lines.append(
+            f"{found.remade:,} pairs have different compiled models: there the compiler has changed."
+        )
     elif counts["identical"] < found.pairs:
         lines.append("The compiled models are the same in every pair: what differs is how they are run.")
     return [*lines, *rest]

@@ -104,7 +104,7 @@ def find(frame: pd.DataFrame) -> Findings:
 def _breakages(cells: pd.DataFrame) -> Iterator[Breakage]:
     keys = ["title", "label", "conditional", "format", "length"]
     for (title, label, conditional, format_name, _), part in cells.groupby(keys, sort=False):
-        controls = part[part["target"] == UNCOMPILED].set_index("seed")
+        controls = part[part["target"] == UNCOMPILED].drop_duplicates("seed").set_index("seed")
         compiled = part[part["target"] != UNCOMPILED]
         kinds = np.array([_control(controls, cell) for _, cell in compiled.iterrows()], dtype=np.str_)
         for kind in CONTROLS:

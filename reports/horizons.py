@@ -62,7 +62,9 @@ def _summed(part: pd.DataFrame) -> dict[str, Any]:
         "first_bad": ran["first_bad"].min() if ran["first_bad"].notna().any() else None,
         "overflow": int(ran["weight_overflow"].fillna(0).max()) if len(ran) else None,
         "beyond": int(ran["beyond"].sum()),
-        "error": "" if len(ran) == len(part) else plain(part.loc[part["failed"].astype(bool), "error"].iloc[0]),
+        "error": ""
+        if len(ran) == len(part)
+        else plain(part.loc[part["failed"].astype(bool), "error"].iloc[0]),
         "outcome": FAILED if ran.empty else WRONG if ran["wrong"].any() else RIGHT,
     }
     if len(ran):

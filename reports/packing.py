@@ -59,7 +59,7 @@ def _column(column: pd.Series[Any]) -> dict[str, Any]:
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
     """Values that JSON has; nan, inf and missing ones are null."""
-    found = []
+    found: list[Any] = []
     for value in column.tolist():
         if value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
             found.append(None)

@@ -37,6 +37,8 @@ COLOURS = {
 NATIVE_COLOURS = {"lstm": "#b2182b", "gru": "#9b59b6"}
 """Of models with real gates; they are drawn after all others."""
 
+ROW = 30
+"""Pixels of a row whose label has two lines."""
 AUTOSIZE = alt.AutoSizeParams(type="fit-x", contains="padding")
 """Of charts that are as wide as their place and as high as their rows."""
 WIDTHS = (7.0, 5.5, 4.0, 2.8, 1.4)
@@ -106,6 +108,7 @@ def _choices(cells: pd.DataFrame) -> tuple[alt.Parameter, alt.Parameter]:
 
 
 def model_label(target: str, conditional: str) -> str:
+    """A target with its conditional, for axes and legends."""
     return target if conditional == NO_CONDITIONAL else f"{target} · {conditional}"
 
 
@@ -221,9 +224,7 @@ def horizon_chart(part: pd.DataFrame, formats: Sequence[str]) -> AnyChart:
     return tiles(table, order, formats, ("horizon", "wrong"))
 
 
-def tiles(
-    source: AnySource, models: Sequence[str], formats: Sequence[str], told: Sequence[str]
-) -> AnyChart:
+def tiles(source: AnySource, models: Sequence[str], formats: Sequence[str], told: Sequence[str]) -> AnyChart:
     """A heat map, a row per model and a column per format.
 
     Args:
@@ -258,7 +259,8 @@ def tiles(
     words = base.mark_text(fontSize=11, lineBreak="\n", limit=110).encode(
         text="shown:N", color=alt.condition(light, alt.value("#111"), alt.value("#fff"))
     )
-    return alt.layer(drawn, words).properties(width="container", height=alt.Step(30), autosize=AUTOSIZE)
+    height = ROW * len(models) if isinstance(source, pd.DataFrame) else alt.Step(ROW)
+    return alt.layer(drawn, words).properties(width="container", height=height, autosize=AUTOSIZE)
 
 
 def _tile(cell: pd.Series) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.horizons import FAILED, longest
 from reports.packing import Rows, packed, unpacked
-from reports.plots import AUTOSIZE, WIDTHS, AnyChart, colour, legend, model_label, target_order, tiles
+from reports.plots import AUTOSIZE, ROW, WIDTHS, AnyChart, colour, legend, model_label, target_order, tiles
 from reports.store_curves import Curve
 from reports.tables import horizon_text, share_text
 from stability.drift import NO_CONDITIONAL
@@ -27,6 +27,7 @@ LAWS = {
     "inconclusive": ("?", -1.0),
 }
 """Law → the text of its tile and how good it is."""
+NOTHING, NO_ERROR = "Nothing was measured for this choice.", "No model has an error here."
 TILE, LABELS = 50, 170
 """Pixels that a column of a heat map and its row labels need at least."""
 
@@ -64,6 +65,8 @@ class Plot:
         source: of its rows; None where the spec holds them.
         width: pixels that it needs at least.
         free: choices that do not count for it, since it shows all of their values.
+        positive: a column; rows in which it is not above 0 are left out.
+        empty: what stands in place of a chart without rows.
     """
 
     section: str
@@ -73,13 +76,18 @@ class Plot:
     source: Source | None = None
     width: int = 0
     free: tuple[str, ...] = ("format",)
+    positive: str = ""
+    empty: str = NOTHING
 
     def filled(self, chosen: dict[str, str]) -> dict[str, Any]:
         """The spec with its rows under a choice, for a file."""
         if self.source is None:
             return self.spec
         asked = {name: value for name, value in chosen.items() if name not in self.free}
-        return self.spec | {"datasets": {"rows": self.source.rows(asked)}}
+        rows = self.source.rows(asked)
+        if self.positive:
+            rows = [row for row in rows if (row[self.positive] or 0) > 0]
+        return self.spec | {"datasets": {"rows": rows}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +119,7 @@ def axes_of(table: pd.DataFrame) -> Axes:
         for target in targets
         for conditional in sorted(table.loc[table["target"] == target, "conditional"].unique())
     ]
-    return Axes(models=tuple(models), targets=tuple(targets), formats=tuple(table["format"].unique()))
+    return Axes(models=tuple(models), targets=tuple(targets), formats=tuple(sorted(table["format"].unique())))
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +145,7 @@ def right_plot(table: pd.DataFrame, axes: Axes) -> Plot:
     table = summed.reset_index().assign(title="")
     share = 1 - table["failed"] / table["runs"].where(table["runs"] > 0)
     rows = _keyed(table).drop(columns="program")
-    rows["shown"] = ["n/a" if value != value else share_text(float(value)) for value in share]
+    rows["shown"] = ["n/a" if pd.isna(value) else share_text(float(value)) for value in share]
     rows["score"] = share.fillna(-1.0).round(3)
     rows["right"] = [
         f"{runs - failed} of {runs} runs" for runs, failed in zip(table["runs"], table["failed"], strict=True)
@@ -216,7 +224,9 @@ def spread_plot(table: pd.DataFrame, axes: Axes) -> Plot:
     axis = alt.Axis(values=[10.0**k for k in range(9)], format=",d")
     shape = alt.Shape(
         "outcome:N",
-        scale=alt.Scale(domain=["first wrong token", "most runs have none"], range=["circle", "triangle-right"]),
+        scale=alt.Scale(
+            domain=["first wrong token", "most runs have none"], range=["circle", "triangle-right"]
+        ),
         legend=alt.Legend(title=None, orient="bottom"),
     )
     spans = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
@@ -226,7 +236,7 @@ def spread_plot(table: pd.DataFrame, axes: Axes) -> Plot:
         x=alt.X("median:Q", scale=scale, axis=axis, title="tokens read"), shape=shape, **shared
     )
     chart: AnyChart = alt.layer(spans, middles).properties(
-        width="container", height=alt.Step(30), autosize=AUTOSIZE
+        width="container", height=alt.Step(ROW), autosize=AUTOSIZE
     )
     return Plot(
         section="horizons",
@@ -245,35 +255,40 @@ def spread_plot(table: pd.DataFrame, axes: Axes) -> Plot:
 def curve_plots(lines: pd.DataFrame, found: Sequence[Curve], axes: Axes) -> list[Plot]:
     """Significant bits and absolute error over tokens, for one program, configuration and format."""
     ordered = lines.sort_values(
-        "target", key=lambda column: column.map({name: k for k, name in enumerate(axes.targets)}), kind="stable"
+        "target",
+        key=lambda column: column.map({name: k for k, name in enumerate(axes.targets)}),
+        kind="stable",
     )
     widths = dict(zip(axes.targets, (*WIDTHS, *[WIDTHS[-1]] * len(axes.targets)), strict=False))
     source = Source(table=ordered.assign(width=ordered["target"].map(widths)), curves=found)
     bits = alt.Y("bits:Q", title="significant bits", scale=alt.Scale(domainMin=0))
     error = alt.Y(
-        "error:Q", title="absolute error", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)
+        "error:Q",
+        title="absolute error",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(format=".0e", tickCount=6),
     )
     return [
         Plot(
             section="steps",
             name=name,
             title=title,
-            spec=_curve_chart(axes, height, positive=positive).to_dict(),
+            spec=_curve_chart(axes, height).to_dict(),
             source=source,
             width=320,
             free=(),
+            positive=positive,
+            empty=empty,
         )
-        for name, title, height, positive in (
-            ("bits", "Significant bits left", bits, False),
-            ("errors", "Absolute error (where it is not 0)", error, True),
+        for name, title, height, positive, empty in (
+            ("bits", "Significant bits left", bits, "", NOTHING),
+            ("errors", "Absolute error (where it is not 0)", error, "error", NO_ERROR),
         )
     ]
 
 
-def _curve_chart(axes: Axes, height: alt.Y, *, positive: bool) -> AnyChart:
+def _curve_chart(axes: Axes, height: alt.Y) -> AnyChart:
     base = alt.Chart(axes.named)
-    if positive:
-        base = base.transform_filter(alt.datum.error > 0)
     steps = alt.X(
         "token:Q",
         title="tokens read",
@@ -356,7 +371,9 @@ def comparison_plot(groups: pd.DataFrame, axes: Axes) -> Plot:
         axes: of the report.
     """
     keys = ["label", "format", "target", "conditional"]
-    summed = groups.groupby(keys, sort=False)[["pairs", "better", "worse"]].sum().reset_index().assign(title="")
+    summed = (
+        groups.groupby(keys, sort=False)[["pairs", "better", "worse"]].sum().reset_index().assign(title="")
+    )
     rows = _keyed(summed).drop(columns="program")
     rows["shown"] = [
         "=" if not better and not worse else " ".join(

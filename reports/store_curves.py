@@ -69,8 +69,8 @@ def _drawn(rows: pd.DataFrame, density: int) -> tuple[pd.DataFrame, list[Curve]]
         kept = part[~_inner(part)]
         curve: Curve = {
             "token": kept["token"].tolist(),
-            "bits": [None if value != value else round(value, 1) for value in kept["bits"].tolist()],
-            "error": [None if value != value else float(f"{value:.3g}") for value in kept["error"].tolist()],
+            "bits": [None if pd.isna(value) else round(value, 1) for value in kept["bits"].tolist()],
+            "error": [None if pd.isna(value) else float(f"{value:.3g}") for value in kept["error"].tolist()],
             "first": kept["first"].tolist(),
         }
         content = repr(list(curve.values())).encode()

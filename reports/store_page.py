@@ -111,7 +111,7 @@ def render_store(report: StoreReport) -> str:
     listing = tables_of(report)
     sources = {plot.name: plot.source for plot in plots if plot.source is not None}
     names = _shared(sources)
-    tables = {names[name]: source.packed() for name, source in sources.items() if names[name] == name}
+    tables = {names[name]: source.packed() for name, source in sources.items()}
     tables |= {name: _listed(table, columns) for name, (table, columns) in listing.items()}
     details = report.findings.statements[1:]
     first = foremost(details)
@@ -161,7 +161,7 @@ def noise_plots(report: StoreReport) -> list[Plot]:
     if report.noise is None:
         return []
     keys = ["program", "parameters", "format", "kind", "states", "length"]
-    found = []
+    found: list[Plot] = []
     for (program, _, format_name, kind, states, length), part in report.noise.groupby(keys, sort=False):
         if (part["error"] != "").all():
             continue
@@ -191,9 +191,9 @@ def _listed(table: pd.DataFrame, columns: tuple[Column, ...]) -> dict[str, Any]:
 
 
 def _shared(sources: dict[str, Source]) -> dict[str, str]:
-    """Plots that draw the same rows share one table: the name of the first."""
+    """Plots that draw the same rows share one table, named after the first of them."""
     known: dict[int, str] = {}
-    return {name: known.setdefault(id(source), name) for name, source in sources.items()}
+    return {name: known.setdefault(id(source), f"chart-{name}") for name, source in sources.items()}
 
 
 def _placed(number: int, plot: Plot, names: dict[str, str]) -> dict[str, Any]:
@@ -205,6 +205,8 @@ def _placed(number: int, plot: Plot, names: dict[str, str]) -> dict[str, Any]:
         "width": plot.width,
         "rows": names.get(plot.name, ""),
         "free": " ".join(plot.free),
+        "positive": plot.positive,
+        "empty": plot.empty,
     }
 
 

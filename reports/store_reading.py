@@ -107,7 +107,13 @@ def read_noise(path: Path) -> pd.DataFrame:
     texts = {name: frame[name].fillna("").astype(str) for name in CELL if name not in {"sigma", "length"}}
     try:
         return frame.assign(**texts, error=frame["error"].fillna("").astype(str)).astype(
-            {"horizon": "Int64", "length": "int64", "sigma": "float64", "seed": "int64", "wrong_share": "float64"}
+            {
+                "horizon": "Int64",
+                "length": "int64",
+                "sigma": "float64",
+                "seed": "int64",
+                "wrong_share": "float64",
+            }
         )
     except (ValueError, TypeError) as problem:
         raise ReportError.single(f"{path}: no noise table: {cut(plain(problem))}", hint=hint) from None

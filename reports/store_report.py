@@ -104,7 +104,7 @@ def store_report(
     return StoreReport(
         name=name,
         experiments=experiments,
-        notes=tuple([*map(plain, told[:NOTES]), *_more(len(told) - NOTES)]),
+        notes=(*map(plain, told[:NOTES]), *_more(len(told) - NOTES)),
         chapters=tuple(story(cells, laws, findings.comparisons, experiments.texts)),
         findings=findings,
         groups=tuple(grouped(cells)),
@@ -175,7 +175,8 @@ def _chosen(cells: pd.DataFrame) -> dict[str, str]:
 def _choices(cells: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     shown = titled(cells) if len(cells) else pd.DataFrame(columns=["title", "label", "format"])
     columns = {"program": "title", "config": "label", "format": "format"}
-    return {name: tuple(map(str, dict.fromkeys(shown[column]))) for name, column in columns.items()}
+    found = {name: tuple(map(str, dict.fromkeys(shown[column]))) for name, column in columns.items()}
+    return found | {"format": tuple(sorted(found["format"]))}
 
 
 def report_name(path: Path) -> str:

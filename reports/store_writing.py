@@ -89,7 +89,9 @@ def store_markdown(report: StoreReport) -> str:
     if report.groups:
         lines += [*groups_lines(report.groups), ""]
     if report.plots:
-        picture = f"of {escaped(report.chosen.get('program', ''))}, {escaped(report.chosen.get('config', ''))}"
+        picture = (
+            f"of {escaped(report.chosen.get('program', ''))}, {escaped(report.chosen.get('config', ''))}"
+        )
         lines += ["## Charts", "", f"As the page shows them first: {picture}.", ""]
         lines += [f"![{escaped(plot.title)}]({CHARTS}/{plot.name}.svg)\n" for plot in report.plots]
     lines += [*words_lines(), ""]

@@ -13,7 +13,7 @@ import pandas as pd
 from compiler.compiling import UNCOMPILED
 from reports.gating import Comparison
 from reports.statements import listed
-from reports.tables import PAIRING, share_text, titled
+from reports.tables import PAIRING, has_window, share_text, titled
 from reports.text import plain
 
 PART = 0.05
@@ -62,7 +62,7 @@ def story(
             ("What drifts?", [*_what(compiled, limits)]),
             ("When?", [*_when(compiled)]),
             ("Why?", [*_why(ran, compiled, laws)]),
-            ("Do gates help?", [*_gates(comparisons)]),
+            ("Do gates help?", [*_gates(comparisons, compiled)]),
         ]
     return [Chapter(title=title, lines=tuple(lines)) for title, lines in chapters if lines]
 
@@ -76,15 +76,19 @@ def _measured(shown: pd.DataFrame, compiled: pd.DataFrame) -> Iterable[str]:
         yield f"No compiled model could be run; {len(shown):,} cells were tried, of {listed(programs)}."
     else:
         yield (
-            f"{_count(len(programs), 'small program')} ({listed(programs)}) {_be(programs)} turned into the weights "
-            f"of recurrent networks: {listed(targets, 10)}. With exact numbers every one of these networks gives "
+            f"{_count(len(programs), 'small program')} ({listed(programs)}) {_be(programs)} turned "
+            "into the weights "
+            f"of recurrent networks: {listed(targets, 10)}. With exact numbers every one of these "
+            "networks gives "
             "the outputs of its program, for ever. Computers round numbers, at every token a little, and the "
             "networks drift away from what they should say."
         )
         formats, seeds = list(dict.fromkeys(compiled["format"])), compiled["seed"].nunique()
         yield (
-            f"Each network read {_count(seeds, 'prompt')} of up to {int(compiled['length'].max()):,} tokens in "
-            f"{listed(formats, 10)}. Its outputs were held against exact ones, and against the program itself run in "
+            f"Each network read {_count(seeds, 'prompt')} of up to "
+            f"{int(compiled['length'].max()):,} tokens in "
+            f"{listed(formats, 10)}. Its outputs were held against exact ones, and against the "
+            "program itself run in "
             "the same format without any network (“uncompiled”)."
         )
     failed = int(shown["failed"].sum())
@@ -99,7 +103,8 @@ def _what(compiled: pd.DataFrame, limits: Sequence[str]) -> Iterable[str]:
         yield f"No run gives a wrong token: all {len(compiled):,} stay right to the end of their prompts."
     else:
         yield (
-            f"{len(wrong):,} of {len(compiled):,} runs ({share_text(len(wrong) / len(compiled))}) give at least one "
+            f"{len(wrong):,} of {len(compiled):,} runs ({share_text(len(wrong) / len(compiled))}) "
+            "give at least one "
             "wrong token."
         )
         yield f"By number format: {_shares(compiled, 'format')}."
@@ -114,9 +119,12 @@ def _what(compiled: pd.DataFrame, limits: Sequence[str]) -> Iterable[str]:
 def _shares(compiled: pd.DataFrame, column: str, most: int = 8) -> str:
     """``float16 50.0% of 100, float32 none of 100``, the worst first."""
     wrong = compiled.groupby(column, sort=False)["wrong"].agg(["sum", "size"])
-    wrong = wrong.assign(share=wrong["sum"] / wrong["size"]).sort_values("share", ascending=False, kind="stable")
+    wrong = wrong.assign(share=wrong["sum"] / wrong["size"]).sort_values(
+        "share", ascending=False, kind="stable"
+    )
     parts = [
-        f"{plain(str(name))} {share_text(float(row['share'])) if row['sum'] else 'none'} of {int(row['size']):,}"
+        f"{plain(str(name))} {share_text(float(row['share'])) if row['sum'] else 'none'} of "
+        f"{int(row['size']):,}"
         for name, row in wrong.head(most).iterrows()
     ]
     return ", ".join(parts) + (f", and {len(wrong) - most} more" if len(wrong) > most else "")
@@ -126,23 +134,26 @@ def _when(compiled: pd.DataFrame) -> Iterable[str]:
     wrong = compiled[compiled["wrong"].astype(bool)]
     if len(wrong):
         horizons = wrong["horizon"].astype("int64")
-        first = wrong.loc[horizons.idxmin()]
+        first = wrong.iloc[int(horizons.argmin())]
         after = _count(int(horizons.min()), "right token")
         yield (
-            f"Of the runs that go wrong, half have done so after {int(horizons.median()):,} right tokens. The earliest "
+            f"Of the runs that go wrong, half have done so after {int(horizons.median()):,} right "
+            "tokens. The earliest "
             f"goes wrong after {after}: {_named(first)}."
         )
     fine = compiled[~compiled["wrong"].astype(bool)]
     if len(fine):
         length = int(fine["length"].max())
         yield (
-            f"{_count(len(fine), 'run')} stay right to the end of their prompts, up to {length:,} tokens: their "
+            f"{_count(len(fine), 'run')} stay right to the end of their prompts, up to {length:,} "
+            "tokens: their "
             "horizon lies beyond that, and how far is not known."
         )
 
 
 def _named(cell: pd.Series) -> str:
-    return f"{cell['title']} on {plain(cell['target'])} in {plain(cell['format'])}, configuration {cell['label']}"
+    where = f"{cell['title']} on {plain(cell['target'])} in {plain(cell['format'])}"
+    return f"{where}, configuration {cell['label']}"
 
 
 def _why(ran: pd.DataFrame, compiled: pd.DataFrame, laws: pd.DataFrame) -> Iterable[str]:
@@ -151,9 +162,11 @@ def _why(ran: pd.DataFrame, compiled: pd.DataFrame, laws: pd.DataFrame) -> Itera
         causes = _causes(ran, wrong)
         told = {
             "constant": "a constant of the network is too large for the format and becomes infinite",
-            "infinite": "a value outgrows the format and becomes infinite or undefined before the first wrong token",
+            "infinite": "a value outgrows the format and becomes infinite or undefined before the "
+            "first wrong token",
             "program": "the program itself, without any network, goes wrong in that format just as soon",
-            "network": "rounding in the network alone is to blame: the program itself stays right, or right for longer",
+            "network": "rounding in the network alone is to blame: the program itself stays right, "
+            "or right for longer",
             "unknown": "the program itself was not run beside it, so that nothing can be told",
         }
         parts = [f"in {count:,}, {told[cause]}" for cause, count in causes.items() if count]
@@ -171,7 +184,9 @@ def _causes(ran: pd.DataFrame, wrong: pd.DataFrame) -> dict[str, int]:
     """Every wrong run under the first cause that applies."""
     keys = ["conditional", *PAIRING]
     controls = ran[ran["target"] == UNCOMPILED].drop_duplicates(keys)
-    beside = wrong.merge(controls[[*keys, "wrong", "horizon"]], on=keys, how="left", suffixes=("", "_control"))
+    beside = wrong.merge(
+        controls[[*keys, "wrong", "horizon"]], on=keys, how="left", suffixes=("", "_control")
+    )
     large = beside["weight_overflow"].fillna(0) > 0
     infinite = (beside["first_bad"] <= beside["horizon"]).fillna(value=False).astype(bool)
     unknown = beside["wrong_control"].isna()
@@ -185,7 +200,7 @@ def _causes(ran: pd.DataFrame, wrong: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _gates(comparisons: Sequence[Comparison]) -> Iterable[str]:
+def _gates(comparisons: Sequence[Comparison], compiled: pd.DataFrame) -> Iterable[str]:
     asked = {
         "architecture": "Gated networks built with the same sums as ungated ones (the architecture alone)",
         "construction": "The same gated networks with products in place of sums (what only gates can do)",
@@ -203,6 +218,13 @@ def _gates(comparisons: Sequence[Comparison]) -> Iterable[str]:
         yield (
             f"{what}: better in {better:,}, worse in {worse:,}{where}, identical in {identical:,} of "
             f"{_count(pairs, 'distinct pair')}. {_verdict(better, worse, pairs)}"
+        )
+    windowed = [name for name in dict.fromkeys(compiled["target"]) if has_window(name)]
+    if windowed:
+        yield (
+            f"Not counted here: {listed(windowed)}, which recompute every state from a window of "
+            "tokens. That they "
+            "carry no error along says nothing about gates."
         )
 
 

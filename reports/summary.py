@@ -237,7 +237,12 @@ def findings_lines(findings: Findings) -> list[str]:
 
 def groups_lines(groups: Sequence[GroupRow]) -> list[str]:
     """The table gated against ungated in Markdown."""
-    lines = ["## Gated against ungated", "", f"| {' | '.join(_HEADINGS)} |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "## Gated against ungated",
+        "",
+        f"| {' | '.join(_HEADINGS)} |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in groups:
         horizon = horizon_text(row.horizon, row.length) if row.cells else "–"
         failed = f" ({row.failed} cannot run)" if row.failed else ""

@@ -126,6 +126,7 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
         activation=frame["activation"].fillna("").replace("", RELU),
         order=frame["order"].fillna("").replace("", IN_STEPS),
     )
+    rows = _one_control(rows)
     engines = rows.groupby("format")["engine"].nunique()
     several = set(engines[engines > 1].index)
     models = {
@@ -144,6 +145,13 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
         target=[models[pair] for pair in zip(rows["target"], rows["activation"], strict=True)],
         format=[formats[each] for each in zip(rows["format"], rows["order"], rows["engine"], strict=True)],
     )
+
+
+def _one_control(rows: pd.DataFrame) -> pd.DataFrame:
+    """The uncompiled program has no gates: measured beside either kind of them, it counts once."""
+    control = rows["target"] == UNCOMPILED
+    rows = rows.assign(activation=rows["activation"].where(~control, RELU))
+    return rows[~(control & rows.duplicated([*KEYS, "step"]))]
 
 
 def architecture_of(target: object) -> str:

@@ -11,7 +11,7 @@ from reports.files import beside
 from reports.findings import Findings, find
 from reports.page import render
 from reports.summary import markdown, setting_of
-from reports.tables import GroupRow, cells_of, grouped
+from reports.tables import GroupRow, cells_of, grouped, named
 
 FRAME, PAGE, SUMMARY = "drift.parquet", "index.html", "summary.md"
 
@@ -32,9 +32,10 @@ def write_report(frame: pd.DataFrame, folder: Path) -> tuple[Findings, list[Grou
     Raises:
         OSError: the folder cannot be written.
     """
-    cells = cells_of(frame)
-    findings, groups, setting = find(frame), grouped(cells), setting_of(frame)
-    page, summary = render(frame, cells, findings, groups, setting), markdown(findings, groups, setting)
+    shown = named(frame)
+    cells = cells_of(shown)
+    findings, groups, setting = find(shown), grouped(cells), setting_of(shown)
+    page, summary = render(shown, cells, findings, groups, setting), markdown(findings, groups, setting)
     writers: dict[str, Callable[[Path], object]] = {
         FRAME: lambda path: frame.to_parquet(path, index=False),
         PAGE: lambda path: path.write_text(page, encoding="utf-8"),

@@ -25,9 +25,9 @@ Other = Annotated[
 def report_command(
     store: Stored,
     other: Other = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="folder of the report")] = Path(
-        "report"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="folder of the report")
+    ] = Path("report"),
     noise: Annotated[
         Path | None,
         typer.Option(

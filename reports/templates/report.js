@@ -36,7 +36,7 @@
     return { background: "transparent", font, view: { stroke: line },
       axis: { labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line },
       axisY: { labelLimit: narrow ? 150 : 260 }, header: { labelColor: soft, titleColor: soft },
-      legend: { labelColor: ink, titleColor: soft, symbolStrokeWidth: 4, labelLimit: 210, symbolStrokeColor: soft, layout: { bottom } }, title: { color: ink } };
+      legend: { labelColor: ink, titleColor: soft, symbolStrokeWidth: 4, labelLimit: 210, symbolStrokeColor: soft, symbolBaseFillColor: soft, symbolBaseStrokeColor: soft, layout: { bottom } }, title: { color: ink } };
   };
   const draw = async node => {
     let spec = specs[Number(node.dataset.chart)];
@@ -45,11 +45,14 @@
     if (node.dataset.rows) {
       const values = chosen();
       (node.dataset.free ?? "").split(" ").forEach(name => delete values[name]);
-      const rows = rowsOf(node.dataset.rows, values);
+      const rows = rowsOf(node.dataset.rows, values).filter(each => !node.dataset.positive || each[node.dataset.positive] > 0);
       node.classList.toggle("empty", !rows.length);
       if (!rows.length) return;
       spec = { ...spec, datasets: { rows } };
+      const step = spec.height.step;
+      if (step) spec.height = step * new Set(rows.map(each => each.model)).size;
     }
+    spec = { ...spec, description: node.dataset.title ??= node.getAttribute("aria-label") };
     const tooltip = { theme: dark.matches ? "dark" : "light" };
     const result = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config: theme(), tooltip });
     views.set(node, result);

@@ -29,8 +29,9 @@ OUTSIDE = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",), "torch-c
 UNKNOWN = "unknown"
 
 
+@cache
 def version_of(package: str) -> str:
-    """The version of an installed package, or ``absent``."""
+    """The version of an installed package, or ``absent``; as it was when this process first asked."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

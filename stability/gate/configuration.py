@@ -224,7 +224,7 @@ def _waiver(findings: Findings, key: Key, table: dict[str, Any], day: dt.date) -
         findings.add(key, ": a waiver without a reason", 'write reason = "…", and who knows more')
     measures = []
     for place, each in listed(findings, (*key, "measure"), table.get("measure", "")):
-        if each in MEASURES:
+        if isinstance(each, str) and each in MEASURES:
             measures.append(each)
         else:
             hint = "one of " + ", ".join(MEASURES) + "; new infinities, nans and failures are never waived"

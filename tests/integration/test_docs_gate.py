@@ -50,7 +50,9 @@ def test_the_commands_and_the_test_do_what_is_said(
     assert {each.name for each in pytester.path.iterdir()} >= {"gate.json", "gate.xml", "gate.md"}
     assert "note: " in done.stdout  # the waiver waives nothing
     pytester.makepyfile(fence("py"))
-    ran = pytester.runpytest_subprocess("-p", "no:lsrl_gate", "-p", "reports.pytest_plugin", "-p", "no:xdist")
+    ran = pytester.runpytest_subprocess(
+        "-p", "no:lsrl_precision_gate", "-p", "reports.pytest_plugin", "-p", "no:xdist"
+    )
     ran.assert_outcomes(passed=1)
 
 

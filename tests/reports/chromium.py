@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,15 @@ FLAGS = (
     "--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-sync",
     "--disable-component-update", "--hide-scrollbars", "--mute-audio",
 )  # fmt: skip
-PATIENCE = 60.0
+LAUNCHER = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 64) for each in sys.argv[1:3]]
+for own, each in zip((3, 4), high):
+    os.dup2(each, own)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads commands from descriptor 3 and answers on 4."""
+PATIENCE = 20.0
 """Seconds after which a browser that does not answer is given up."""
 
 
@@ -128,10 +137,9 @@ def opened(profile: Path) -> Iterator[Page]:
     browser = browser_path()
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
-    arguments = shlex.join([browser, *FLAGS, f"--user-data-dir={profile}", "about:blank"])
-    # The browser reads commands from descriptor 3 and answers on 4.
+    arguments = [browser, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
     running = subprocess.Popen(
-        ["/bin/sh", "-c", f"exec {arguments} 3<&{theirs_in} 4>&{theirs_out}"],
+        [sys.executable, "-c", LAUNCHER, str(theirs_in), str(theirs_out), *arguments],
         pass_fds=(theirs_in, theirs_out),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -156,7 +164,7 @@ class _Watch:
     def __init__(self, running: subprocess.Popen[bytes]) -> None:
         from threading import Timer
 
-        self._timer = Timer(3 * PATIENCE, lambda: _end(running))
+        self._timer = Timer(8 * PATIENCE, lambda: _end(running))
         self._timer.daemon = True
 
     def __enter__(self) -> None:
@@ -168,8 +176,6 @@ class _Watch:
 
 def _end(running: subprocess.Popen[bytes]) -> None:
     """Only the browser that was started here, with its children."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     running.wait()

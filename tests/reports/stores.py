@@ -53,7 +53,7 @@ def sample_cells(seeds: int = 3) -> list[Rows]:
 
 def drifting_cells() -> list[Rows]:
     """Models of which one is told to have a state that drifts first."""
-    first = {
+    first: dict[str, Any] = {
         "first_state": "counter", "first_state_place": "toy.lsrl:7", "first_state_step": 5,
         "first_state_local": 0.5, "first_state_law": "linear",
     }  # fmt: skip

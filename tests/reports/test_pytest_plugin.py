@@ -23,7 +23,7 @@ configs = "stable"
 formats = "float32"
 lengths = 10
 """
-PLUGIN = ("-p", "no:lsrl_gate", "-p", "reports.pytest_plugin")
+PLUGIN = ("-p", "no:lsrl_precision_gate", "-p", "reports.pytest_plugin")
 """The plugin, whether or not it is installed."""
 TESTS = """
     def test_default(precision_gate):

@@ -187,13 +187,12 @@ def convert(value, row, mode, place, moment):
 @compiled
 def multiply(left, right, row, mode, place, moment):
     """A product in a format; see :func:`convert`."""
-    plain = left * right
     if left == 0 or right == 0 or left - left != 0 or right - right != 0:
-        return _special(plain, row)
+        return _special(left * right, row)
     first, exponent = _magnitude(left)
-    second, other = _magnitude(right)
+    second, other_exponent = _magnitude(right)
     high, low = _upper(first, second), first * second
-    exponent += other
+    exponent += other_exponent
     if high < FIRST:
         high, low = (high << BIT) | (low >> np.uint64(63)), low << BIT
         exponent -= 1
@@ -203,10 +202,12 @@ def multiply(left, right, row, mode, place, moment):
 @compiled
 def add(left, right, row, mode, place, moment):
     """A sum in a format; see :func:`convert`.  A sum that is zero is +0, but −0 for two of them."""
-    if left - left != 0 or right - right != 0 or (left == 0 and right == 0):
-        return _special(left + right, row)
-    if left == 0 or right == 0:
-        return convert(left + right, row, mode, place, moment)
+    plain = left + right
+    if left - left != 0 or right - right != 0:
+        return _special(plain, row)
+    other = plain - left
+    if (left - (plain - other)) + (right - other) == 0:  # the usual case: float64 holds the sum (Knuth)
+        return convert(plain, row, mode, place, moment)
     return add_scaled(left, right, np.int64(0), row, mode, place, moment)
 
 
