@@ -73,9 +73,14 @@ class Findings:
     statements: tuple[Statement, ...]
 
 
-def find(frame: pd.DataFrame) -> Findings:
-    """Read a drift frame (see :mod:`stability.drift`)."""
-    cells = cells_of(frame)
+def find(frame: pd.DataFrame, cells: pd.DataFrame | None = None) -> Findings:
+    """Read a drift frame.
+
+    Args:
+        frame: see :mod:`stability.drift`.
+        cells: its cells, where they are known already, from :func:`reports.tables.cells_of`.
+    """
+    cells = cells_of(frame) if cells is None else cells
     if cells.empty:
         return Findings(
             breakages=(), comparisons=(), statements=(Statement(kind="overview", text="Nothing was run."),)

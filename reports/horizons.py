@@ -13,6 +13,7 @@ import pandas as pd
 
 from reports.tables import titled
 from reports.text import plain
+from stability.drift import Progress
 from stability.growth import Growth, growth_of
 from stability.noise_horizons import failure_chance, median_horizon
 
@@ -80,13 +81,14 @@ def longest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["length"] == rows.groupby("title")["length"].transform("max")]
 
 
-def law_table(frame: pd.DataFrame) -> pd.DataFrame:
+def law_table(frame: pd.DataFrame, progress: Progress | None = None) -> pd.DataFrame:
     """The law by which the output's error grows, one row per group of runs that ran.
 
     Models with the same outputs share one fit.
 
     Args:
         frame: a drift frame that :func:`reports.tables.named` has named.
+        progress: called with (done, total, what) after every group.
 
     Returns:
         The columns :data:`GROUP`, ``law``, ``estimate``, ``low``, ``high`` (the exponent of the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -110,6 +111,7 @@ def embedded(value: object) -> str:
 _GLOBALS = "window.vegaEmbed = vegaEmbed;"
 
 
+@cache
 def bundle() -> str:
     """Vega, Vega-Lite and vega-embed in one script."""
     script: str = vl_convert.javascript_bundle(_GLOBALS)

@@ -228,9 +228,8 @@ def tiles(source: AnySource, models: Sequence[str], formats: Sequence[str], told
     """A heat map, a row per model and a column per format.
 
     Args:
-        source: rows with ``model``, ``format``, ``shown`` (the text of a tile; a line break begins its
-            second line) and ``score`` (from 0, bad, to 1, good; negative where there is nothing
-            to tell).
+        source: rows with ``model``, ``format``, ``shown`` (the text of a tile) and ``score`` (from 0,
+            bad, to 1, good; negative where there is nothing to tell).
         models: in order; ``·`` begins the second line of a label.
         formats: in order.
         told: further columns that a tile's tooltip shows.
@@ -253,10 +252,10 @@ def tiles(source: AnySource, models: Sequence[str], formats: Sequence[str], told
     scale = alt.Scale(domain=[0, 1], range=["#b2182b", "#f4a582", "#f7f7f7", "#92c5de", "#2166ac"])
     ran = alt.datum.score >= 0
     drawn = base.mark_rect(stroke="#8884").encode(
-        color=alt.condition(ran, alt.Color("score:Q", scale=scale, legend=None), alt.value("#8886"))
+        color=alt.condition(ran, alt.Color("score:Q", scale=scale, legend=None), alt.value("#c4c7ca"))
     )
-    light = (alt.datum.score > 0.1) & (alt.datum.score < 0.85)
-    words = base.mark_text(fontSize=11, lineBreak="\n", limit=110).encode(
+    light = (alt.datum.score < 0) | ((alt.datum.score > 0.1) & (alt.datum.score < 0.85))
+    words = base.mark_text(fontSize=11, limit=150).encode(
         text="shown:N", color=alt.condition(light, alt.value("#111"), alt.value("#fff"))
     )
     height = ROW * len(models) if isinstance(source, pd.DataFrame) else alt.Step(ROW)

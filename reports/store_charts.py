@@ -83,11 +83,15 @@ class Plot:
         """The spec with its rows under a choice, for a file."""
         if self.source is None:
             return self.spec
-        asked = {name: value for name, value in chosen.items() if name not in self.free}
-        rows = self.source.rows(asked)
-        if self.positive:
-            rows = [row for row in rows if (row[self.positive] or 0) > 0]
-        return self.spec | {"datasets": {"rows": rows}}
+        return self.spec | {"datasets": {"rows": self._rows(self.source, chosen)}}
+
+    def drawn(self, chosen: dict[str, str]) -> bool:
+        """Whether a choice has anything to draw."""
+        return self.source is None or bool(self._rows(self.source, chosen))
+
+    def _rows(self, source: Source, chosen: dict[str, str]) -> Rows:
+        rows = source.rows({name: value for name, value in chosen.items() if name not in self.free})
+        return [row for row in rows if not self.positive or (row[self.positive] or 0) > 0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,7 +353,7 @@ def state_plot(states: pd.DataFrame, axes: Axes) -> Plot:
     found = kept["variable"] != ""
     score = 0.9 * np.log1p(kept["step"].astype("Float64")) / np.log1p(kept["length"])
     rows["shown"] = [
-        f"{name}\n{step:,}" if name else "none"
+        f"{name} {step:,}" if name else "none"
         for name, step in zip(kept["variable"], kept["step"].fillna(0), strict=True)
     ]
     rows["score"] = score.where(found, 1.0).round(3)
@@ -359,7 +363,7 @@ def state_plot(states: pd.DataFrame, axes: Axes) -> Plot:
         title="The state that drifts first, and the step at which it does",
         spec=_heat(axes, ["state", "place", "law"]),
         source=Source(table=rows),
-        width=LABELS + 2 * TILE * len(axes.formats),
+        width=LABELS + 3 * TILE * len(axes.formats),
     )
 
 

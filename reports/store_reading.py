@@ -104,9 +104,10 @@ def read_noise(path: Path) -> pd.DataFrame:
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing:
         raise ReportError.single(f"{path}: no noise table: it has no column {missing[0]!r}", hint=hint)
-    texts = {name: frame[name].fillna("").astype(str) for name in CELL if name not in {"sigma", "length"}}
+    words = {*CELL, "error"} - {"sigma", "length"}
+    texts = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str) for name in words}
     try:
-        return frame.assign(**texts, error=frame["error"].fillna("").astype(str)).astype(
+        return frame.assign(**texts).astype(
             {
                 "horizon": "Int64",
                 "length": "int64",

@@ -32,6 +32,7 @@ from reports.summary import Setting, setting_of
 from reports.tables import GroupRow, cells_of, grouped, named, titled
 from reports.text import plain
 from stability.cells import KEYS
+from stability.drift import Progress
 
 NOTES = 12
 """Lines about files that were left out; the rest are counted."""
@@ -82,6 +83,7 @@ def store_report(
     notes: Sequence[str] = (),
     noise: pd.DataFrame | None = None,
     other: tuple[str, pd.DataFrame] | None = None,
+    progress: Progress | None = None,
 ) -> StoreReport:
     """Work out a report.
 
@@ -92,12 +94,13 @@ def store_report(
         notes: lines about files that were left out.
         noise: from :func:`reports.store_reading.read_noise`.
         other: name and frame of a store to compare with.
+        progress: called as the laws of growth are found, which takes most of the time.
     """
     rows = named(frame)
     rows = rows.assign(beyond=experiments.beyond(rows))
     cells = _cells(rows)
-    table, laws, states = horizon_table(cells), law_table(rows), state_table(rows)
-    findings = find(rows.drop(columns="beyond"))
+    table, laws, states = horizon_table(cells), law_table(rows, progress), state_table(rows)
+    findings = find(rows.drop(columns="beyond"), cells)
     compared = None if other is None else compare_stores(cells, _cells(named(other[1])), other[0])
     axes = axes_of(table)
     told = [*notes, *experiments.notes]

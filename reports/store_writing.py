@@ -16,17 +16,21 @@ from reports.store_report import StoreReport
 from reports.summary import about_lines, escaped, findings_lines, groups_lines, words_lines
 
 PAGE, SUMMARY, TABLE, CHARTS = "index.html", "summary.md", "horizons.csv", "charts"
+NAMES = ("bits", "compared", "errors", "growth", "horizons", "noise", "right", "spread", "states")
+SUFFIXES = (".svg", ".png")
+"""Charts of these names are ours: those of an earlier report are taken away."""
 WIDTH, SCALE = 640, 2
 """Pixels of a chart in a file, and how many of the picture each is."""
 _CONFIG = {"background": "#ffffff", "axisY": {"labelLimit": 260}, "legend": {"labelLimit": 260}}
 
 
-def write_store_report(report: StoreReport, folder: Path) -> list[Path]:
+def write_store_report(report: StoreReport, folder: Path, *, pictures: bool = True) -> list[Path]:
     """Write a report into a folder that exists: all of its files, or none.
 
     Args:
         report: from :func:`reports.store_report.store_report`.
         folder: where to; ``charts`` in it is made.
+        pictures: whether the charts are written as SVG and PNG; that takes most of the time.
 
     Returns:
         The files; those of the charts last.
@@ -36,14 +40,16 @@ def write_store_report(report: StoreReport, folder: Path) -> list[Path]:
     """
     charts = folder / CHARTS
     charts.mkdir(exist_ok=True)
-    page, text = render_store(report), store_markdown(report)
+    page, text = render_store(report), store_markdown(report, pictures=pictures)
     table = report.table.rename(columns={name: heading for name, heading, _ in RUNS})
     writers: dict[Path, Callable[[Path], object]] = {
         folder / PAGE: lambda path: path.write_text(page, encoding="utf-8"),
         folder / SUMMARY: lambda path: path.write_text(text, encoding="utf-8"),
         folder / TABLE: partial(table.to_csv, index=False),
     }
-    for plot in (*report.plots, *noise_plots(report)):
+    for plot in (*report.plots, *noise_plots(report)) if pictures else ():
+        if not plot.drawn(report.chosen):
+            continue
         spec = _sized(plot.filled(report.chosen), plot.width)
         writers[charts / f"{plot.name}.svg"] = partial(_write_svg, spec)
         writers[charts / f"{plot.name}.png"] = partial(_write_png, spec)
@@ -54,6 +60,9 @@ def write_store_report(report: StoreReport, folder: Path) -> list[Path]:
             write(made[place])
         for place, part in made.items():
             part.replace(place)
+        for stale in charts.iterdir():
+            if stale.stem.partition("-")[0] in NAMES and stale.suffix in SUFFIXES and stale not in writers:
+                stale.unlink()
     finally:
         for part in made.values():
             part.unlink(missing_ok=True)
@@ -74,8 +83,8 @@ def _write_png(spec: dict[str, Any], path: Path) -> None:
     path.write_bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
 
 
-def store_markdown(report: StoreReport) -> str:
-    """The summary of a store as a Markdown document."""
+def store_markdown(report: StoreReport, *, pictures: bool = True) -> str:
+    """The summary of a store as a Markdown document, with links to the pictures if there are any."""
     lines = [f"# Drift report: {escaped(report.name)}", ""]
     if report.notes:
         lines += ["Left out of this report:", "", *(f"- {escaped(each)}" for each in report.notes), ""]
@@ -88,12 +97,13 @@ def store_markdown(report: StoreReport) -> str:
         lines += ["## The findings one by one", "", *findings_lines(report.findings), ""]
     if report.groups:
         lines += [*groups_lines(report.groups), ""]
-    if report.plots:
+    if report.plots and pictures:
         picture = (
             f"of {escaped(report.chosen.get('program', ''))}, {escaped(report.chosen.get('config', ''))}"
         )
         lines += ["## Charts", "", f"As the page shows them first: {picture}.", ""]
-        lines += [f"![{escaped(plot.title)}]({CHARTS}/{plot.name}.svg)\n" for plot in report.plots]
+        drawn = [plot for plot in report.plots if plot.drawn(report.chosen)]
+        lines += [f"![{escaped(plot.title)}]({CHARTS}/{plot.name}.svg)\n" for plot in drawn]
     lines += [*words_lines(), ""]
     if report.setting is not None:
         lines += ["## About", "", f"- Tokens per prompt: {report.setting.lengths}; {report.setting.seeds}"]

@@ -15,11 +15,12 @@ import pandas as pd
 
 from compiler.compiling import TARGETS, UNCOMPILED
 from reports.text import plain
-from stability.cells import IN_STEPS, RELU
+from stability.cells import IN_STEPS, NATIVE, RELU
 from stability.drift import KEYS, NO_CONDITIONAL, RESULTS
 
 PAIRING = ("program", "parameters", "config", "format", "engine", "seed", "length")
 """Two cells may be compared when they agree in these."""
+REAL_GATES = "real gates"
 FINITE_WINDOW = "finite window"
 """Models that keep no state: that they do not drift is no finding."""
 
@@ -31,7 +32,7 @@ class GroupRow:
     Attributes:
         format: number format.
         config: configuration, with its step form.
-        models: ``ungated``, ``gated``, ``finite window`` or ``uncompiled``.
+        models: ``ungated``, ``gated``, ``real gates``, ``finite window`` or ``uncompiled``.
         conditional: form of f_ifelse.
         role: why the line is there, in two or three words.
         cells: distinct cells that ran; ``failed`` could not.
@@ -160,11 +161,13 @@ def architecture_of(target: object) -> str:
 
 
 def models_of(cell: pd.Series) -> str:
-    """``uncompiled``, ``finite window``, ``gated`` or ``ungated``."""
+    """``uncompiled``, ``finite window``, ``real gates``, ``gated`` or ``ungated``."""
     if cell["target"] == UNCOMPILED:
         return UNCOMPILED
     if has_window(cell["target"]):
         return FINITE_WINDOW
+    if cell["activation"] == NATIVE:
+        return REAL_GATES
     return "gated" if cell["gated"] else "ungated"
 
 
@@ -172,30 +175,43 @@ _ROLES = {
     (FINITE_WINDOW, False): FINITE_WINDOW,
     (FINITE_WINDOW, True): FINITE_WINDOW,
     ("ungated", False): "ungated",
+    (REAL_GATES, True): REAL_GATES,
+    (REAL_GATES, False): f"{REAL_GATES}, control",
     ("gated", True): "gated",
     ("gated", False): "gated control",
     (UNCOMPILED, False): UNCOMPILED,
     (UNCOMPILED, True): "uncompiled",
     ("ungated", True): "ungated",
 }
-_ORDER = {"ungated": 0, "gated control": 1, "gated": 2, FINITE_WINDOW: 3, "uncompiled": 4}
+_ORDER = {
+    role: k
+    for k, role in enumerate(
+        (
+            "ungated", "gated control", "gated", f"{REAL_GATES}, control", REAL_GATES, FINITE_WINDOW,
+            UNCOMPILED,
+        )
+    )
+}  # fmt: skip
 
 
 def titled(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with a ``title`` (program, and its parameters where several sets were run) and a ``label``."""
     sets = rows.groupby("program")["parameters"].nunique()
-    titles = [
-        plain(program) + (f" ({plain(parameters)})" if parameters and sets[program] > 1 else "")
-        for program, parameters in zip(rows["program"], rows["parameters"], strict=True)
-    ]
+    programs = list(zip(rows["program"], rows["parameters"], strict=True))
+    titles = {
+        (program, parameters): plain(program)
+        + (f" ({plain(parameters)})" if parameters and sets[program] > 1 else "")
+        for program, parameters in dict.fromkeys(programs)
+    }
     usual = {"stable": "clip", "paper": "paper"}
-    labels = [
-        str(config)
+    configs = list(zip(rows["config"], rows["step_form"], strict=True))
+    labels = {
+        (config, step): str(config)
         if usual.get(str(config).partition(" ")[0]) == step or f"step={step}" in str(config)
         else f"{config} ({step})"
-        for config, step in zip(rows["config"], rows["step_form"], strict=True)
-    ]
-    return rows.assign(title=titles, label=labels)
+        for config, step in dict.fromkeys(configs)
+    }
+    return rows.assign(title=[titles[each] for each in programs], label=[labels[each] for each in configs])
 
 
 def grouped(cells: pd.DataFrame) -> list[GroupRow]:

@@ -10,6 +10,6 @@ COMMON = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("quick", COMMON, max_examples=40)
-settings.register_profile("ci", COMMON, max_examples=150)
+settings.register_profile("ci", COMMON, max_examples=60)
 settings.register_profile("thorough", COMMON, max_examples=2500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

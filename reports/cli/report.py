@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +13,10 @@ import typer
 
 from compiler.errors import ConfigError
 from reports.cli import options
+from reports.cli.drift import progress_on
 from reports.cli.terminal import console_of
 from reports.text import plain
+from stability.drift import Progress
 from stability.experiment import read_store
 from stability.experiment.store import CELLS, DAMAGED, EXPERIMENTS
 
@@ -36,6 +40,9 @@ def report_command(
             help="a table of: lsrl noise … -o DIR (default: noise.parquet or noise.csv in STORE)",
         ),
     ] = None,
+    charts: Annotated[
+        bool, typer.Option("--charts/--no-charts", help="also write every chart as SVG and PNG")
+    ] = True,
 ) -> None:
     """Report what a store holds: index.html, which opens offline, summary.md, horizons.csv and charts/.
 
@@ -54,19 +61,32 @@ def report_command(
     table = noise_in(store) if noise is None else noise
     noisy = None if table is None else read_noise(table)
     folder = options.writable_folder(output)
-    report = store_report(
-        report_name(store), frame, experiments_of(store), notes=notes, noise=noisy, other=beside
-    )
-    written = write_store_report(report, folder)
+    with _progress() as progress:
+        report = store_report(
+            report_name(store), frame, experiments_of(store), notes=notes, noise=noisy, other=beside,
+            progress=progress,
+        )  # fmt: skip
+    written = write_store_report(report, folder, pictures=charts)
     console = console_of(sys.stdout)
     print_store(console, report)
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     tell()
     for path in (path for path in written if path.parent == folder):
         tell(plain(path))
-    charts = sum(path.parent.name == CHARTS for path in written)
-    if charts:
-        tell(f"{plain(folder / CHARTS)}  {charts} files, the charts as the page shows them first")
+    drawn = sum(path.parent.name == CHARTS for path in written)
+    if drawn:
+        tell(f"{plain(folder / CHARTS)}  {drawn} files, the charts as the page shows them first")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on a terminal; nothing where there is none, since reports take seconds, mostly."""
+    console = console_of(sys.stderr)
+    if not console.is_terminal:
+        yield None
+        return
+    with progress_on(console) as bar:
+        yield bar
 
 
 def _check(output: Path, stores: list[Path]) -> None:

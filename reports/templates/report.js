@@ -54,7 +54,7 @@
     }
     spec = { ...spec, description: node.dataset.title ??= node.getAttribute("aria-label") };
     const tooltip = { theme: dark.matches ? "dark" : "light" };
-    const result = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config: theme(), tooltip });
+    const result = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config: theme(), tooltip, logLevel: 1 });
     views.set(node, result);
     if (!node.dataset.rows) await choose(node);
   };
