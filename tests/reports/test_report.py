@@ -288,8 +288,9 @@ def test_damaged_cells_are_named_on_the_page(tmp_path: Path) -> None:
         done.stdout,
         *((tmp_path / "out" / name).read_text() for name in ("index.html", "summary.md")),
     ):
-        assert broken.name[:20] in text
-        assert "thresholds" in text
+        unwrapped = "".join(text.split())  # a terminal breaks long paths
+        assert broken.name[:20] in unwrapped
+        assert "thresholds" in unwrapped
 
 
 @pytest.mark.parametrize("content", ["", "{", "\udcff", "[thresholds]\nhorizon = 'x'\n", "thresholds = 3\n"])
