@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stability.fuzz.cases import Case, cases
 from stability.fuzz.properties import DiscardError, Property, judge
+from stability.fuzz.shrinking import shrink
 
 BATCH = 100
 """Examples of one seed; between two of them the clock is asked."""
@@ -110,8 +111,25 @@ def hunt(
         examples=tally.examples,
         discarded=tally.discarded,
         seconds=time.monotonic() - start,
-        finding=tally.last,
+        finding=tally.last and _shrunk(prop, tally.last),
     )
+
+
+def _shrunk(prop: Property, finding: Finding) -> Finding:
+    """The finding with the nodes taken out that it does not need."""
+    messages: dict[Case, str] = {finding.case: finding.message}
+
+    def broken(case: Case) -> bool:
+        try:
+            message = judge(prop, case)
+        except DiscardError:
+            return False
+        if message is not None:
+            messages[case] = message
+        return message is not None
+
+    case = shrink(finding.case, broken)
+    return Finding(prop=prop.name, case=case, message=messages[case])
 
 
 def _batch(strategy: st.SearchStrategy[Case], count: int, number: int, check: Callable[[Case], None]) -> None:

@@ -176,7 +176,7 @@ def test_progress_counts_runs() -> None:
         ({"states": "clean", "format": "mpmath30"}, "no teacher-forced run in mpmath30"),
         ({"states": "clean", "engine": "native"}, "engine 'native' with clean states"),
         ({"engine": "abacus"}, "unknown engine 'abacus'"),
-        ({"format": "float13"}, "unknown format 'float13'"),
+        ({"format": "float13"}, "unknown format or policy 'float13'"),
         ({"length": 0}, "a prompt of 0 tokens"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (0, -1)}, "seeds"),
