@@ -97,7 +97,8 @@ def law_table(frame: pd.DataFrame, progress: Progress | None = None) -> pd.DataF
     ran = titled(frame[frame["step"].notna()])
     known: dict[tuple[object, ...], Growth] = {}
     rows = []
-    for key, part in ran.groupby(list(GROUP), sort=False):
+    groups = ran.groupby(list(GROUP), sort=False)
+    for done, (key, part) in enumerate(groups, start=1):
         group = dict(zip(GROUP, key, strict=True))
         outputs = part.drop_duplicates("seed").sort_values("seed")["output_hash"].fillna("")
         same = (*(group[name] for name in GROUP if name != "target"), *outputs)
@@ -108,4 +109,6 @@ def law_table(frame: pd.DataFrame, progress: Progress | None = None) -> pd.DataF
             group
             | {"law": law.law, "estimate": law.estimate, "low": law.low, "high": law.high, "text": law.text}
         )
+        if progress is not None:
+            progress(done, groups.ngroups, "laws of growth")
     return pd.DataFrame(rows, columns=[*GROUP, "law", "estimate", "low", "high", "text"])
