@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from stability.engines.native.locking import compiling
+from stability.engines.native.locking import alone
 
 CHILD = """
 import sys
@@ -39,18 +39,18 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_kernels(tmp_path: Pa
 
 
 def test_the_lock_lets_one_in_at_a_time() -> None:
-    """While one thread holds the lock, another waits for it."""
+    """While one holds the lock, another waits for it."""
     order: list[str] = []
     entered = threading.Event()
 
     def second() -> None:
         entered.wait()
-        with compiling():
+        with alone():
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with compiling():
+    with alone():
         entered.set()
         thread.join(timeout=0.3)
         order.append("first")

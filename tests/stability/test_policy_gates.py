@@ -9,7 +9,6 @@ import pytest
 from stability.activations import FUNCTIONS, Function, activated, odd_pair
 from stability.engines.native import soft, soft_activations
 from stability.engines.native.functions import activate
-from stability.engines.native.locking import compiling
 from stability.engines.native.narrow import narrow_words
 from stability.formats import Format
 from stability.random_bits import moment_key, random_bits
@@ -55,11 +54,10 @@ def softly(function: Function, values: npt.NDArray[np.float64], fmt: Format, mod
     """The compiled function in any format and mode; the place is the number of the value."""
     row, number, moment = soft.format_row(fmt), soft.mode_number(mode), np.uint64(MOMENT)
     tanh = function == "tanh"
-    with compiling():
-        return [
-            float(soft_activations.activated(value, tanh, row, number, np.uint64(place), moment))
-            for place, value in enumerate(values.tolist())
-        ]
+    return [
+        float(soft_activations.activated(value, tanh, row, number, np.uint64(place), moment))
+        for place, value in enumerate(values.tolist())
+    ]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -86,6 +84,5 @@ def test_pairs_round_as_the_function_does(function: Function) -> None:
         high, low, scale = odd_pair(function, value)
         for mode in ("nearest", "zero", "up", "down"):
             number = soft.mode_number(mode)
-            with compiling():
-                found = soft.add_scaled(high, low, np.int64(scale), row, number, np.uint64(0), moment)
+            found = soft.add_scaled(high, low, np.int64(scale), row, number, np.uint64(0), moment)
             assert found == activated(function, value, named("float64"), mode)

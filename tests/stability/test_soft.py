@@ -8,7 +8,6 @@ import pytest
 
 from stability.arithmetic import add, multiply
 from stability.engines.native import soft
-from stability.engines.native.locking import compiling
 from stability.formats import Format
 from stability.random_bits import moment_key, random_bits
 from stability.rounding import MODES, round_floats
@@ -28,9 +27,8 @@ def operated(
     count = len(pair[0])
     places = np.random.default_rng(9).integers(0, 2**64, size=count, dtype=np.uint64)
     found = np.empty(count)
-    with compiling():
-        row, number = soft.format_row(fmt), soft.mode_number(MODES[mode])
-        soft.operate(operation, *pair, row, number, places, np.uint64(MOMENT), found)
+    row, number = soft.format_row(fmt), soft.mode_number(MODES[mode])
+    soft.operate(operation, *pair, row, number, places, np.uint64(MOMENT), found)
     bits = places if MODES[mode] != "stochastic" else drawn(places)
     return found, bits
 
@@ -70,6 +68,5 @@ def test_operands_may_lie_any_distance_apart() -> None:
 
 def test_compiled_bits_are_those_of_the_definition() -> None:
     """The same hash as in Python."""
-    with compiling():
-        for place, moment in ((0, 0), (2**64 - 1, 5), (123456789, MOMENT)):
-            assert soft.draw(np.uint64(place), np.uint64(moment)) == random_bits(place, moment)
+    for place, moment in ((0, 0), (2**64 - 1, 5), (123456789, MOMENT)):
+        assert soft.draw(np.uint64(place), np.uint64(moment)) == random_bits(place, moment)

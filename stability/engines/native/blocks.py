@@ -21,7 +21,7 @@ from numba.extending import overload
 
 from stability.engines.native import soft_kernels
 from stability.engines.native.kernels import run_block
-from stability.engines.native.locking import CACHED
+from stability.engines.native.locking import kept
 
 
 @njit
@@ -103,7 +103,7 @@ def sources_version() -> int:
 
 
 def _compiled(version: int) -> Any:
-    @njit(cache=CACHED)
+    @kept()
     def run(
         regs,
         table,

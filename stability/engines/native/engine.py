@@ -18,7 +18,6 @@ from stability.engines.constants import Constants
 from stability.engines.literal_plan import literal_plan
 from stability.engines.native import blocks, layout
 from stability.engines.native.carriers import carrier_of
-from stability.engines.native.locking import compiling
 from stability.engines.native.lowering import Indices, Lowered, lower
 from stability.engines.native.marks import fast_mark, smooth, soft_mark
 from stability.engines.native.soft_kernels import SoftMark
@@ -96,19 +95,6 @@ def require_subnormals() -> None:
             "this process flushes subnormal numbers to zero",
             hint="a library built with -ffast-math has been loaded; load this one in a process without it",
         )
-
-
-_compiled: set[object] = set()
-"""Which signatures this process has compiled or loaded already."""
-
-
-def _call(kernel: Any, arguments: tuple[Any, ...], signature: object) -> bool:
-    if signature in _compiled:
-        return bool(kernel(*arguments))
-    with compiling():
-        result = bool(kernel(*arguments))
-    _compiled.add(signature)
-    return result
 
 
 class _NativeSession:
@@ -229,12 +215,10 @@ class _Lane:
         steps = tokens.shape[1]
         outputs = np.empty((self.width, steps, len(self._ports[1])), dtype=self._carrier)
         status = np.zeros(steps * self.width, dtype=np.uint8)
-        arguments = (
+        dirty = blocks.run(
             self._registers, *self._operations, self._ports, np.ascontiguousarray(tokens), outputs,
             np.uint64(self._room), np.uint64(self.width), self._mark, status, self._seen,
             self._make_past(steps),
         )  # fmt: skip
-        signature = self._carrier, numba.typeof(self._mark)  # type: ignore[no-untyped-call]
-        dirty = _call(blocks.run, arguments, signature)
         self._begun += steps
         return outputs, status.reshape(steps, self.width).T if dirty else None

@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-import numba
 import numpy as np
-from numba import njit
 
 from stability.activations import Function
 from stability.engines.native.activations import activate_columns, carefully
 from stability.engines.native.arithmetic import AS_IT_IS
 from stability.engines.native.blocks import sources_version
-from stability.engines.native.locking import CACHED, compiling
+from stability.engines.native.locking import kept
 from stability.rounding import FloatArray
 
 
 def _compiled(version: int) -> Any:
-    @njit(cache=CACHED)
+    @kept()
     def run(registers, count, block, tanh, mark, doubt):
         """The first ``count`` values through the function into the next ``count`` ones."""
         start = count - count
@@ -37,8 +34,6 @@ def _compiled(version: int) -> Any:
 
 
 run = _compiled(sources_version())
-_known: set[object] = set()
-"""Which signatures this process has compiled or loaded already."""
 
 
 def activate(
@@ -64,9 +59,6 @@ def activate(
     """
     count = len(values)
     registers = np.concatenate([values, np.empty_like(values)])
-    signature = (values.dtype, numba.typeof(mark))  # type: ignore[no-untyped-call]
-    with contextlib.nullcontext() if signature in _known else compiling():
-        run(registers, np.uint64(count), np.uint64(block), function == "tanh", mark, float(doubt))
-    _known.add(signature)
+    run(registers, np.uint64(count), np.uint64(block), function == "tanh", mark, float(doubt))
     assert registers[:count].tobytes() == values.tobytes()
     return registers[count:]

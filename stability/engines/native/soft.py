@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from stability.engines.native.locking import CACHED
+from stability.engines.native.locking import kept
 from stability.formats import Format
 from stability.rounding import MODES, Mode
 
-compiled: Callable[..., Any] = njit(cache=CACHED, error_model="numpy")
+compiled: Callable[..., Any] = kept(error_model="numpy")
 
 PRECISION, LOWEST, LARGEST, OVERFLOW = range(4)  # columns of a format's row
 NEAREST, ZERO, UP, DOWN, STOCHASTIC = (np.int64(n) for n in range(5))
