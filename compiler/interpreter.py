@@ -41,6 +41,8 @@ def trace(program: ir.Program, tokens: Sequence[Vector]) -> Iterator[list[Vector
         values: list[Vector] = []
         for index, node in enumerate(program.nodes):
             values.append(_value(node, index, token, values, states))
+            if isinstance(node, ir.Multi):  # squares of squares outgrow memory within one step
+                _check_budget(program, {index: values[-1]}, step)
         _check_budget(program, states, step)
         yield values
 
@@ -76,7 +78,7 @@ def _check_budget(program: ir.Program, states: dict[int, Vector], step: int) -> 
             bits = max(value.numerator.bit_length(), value.denominator.bit_length())
             if bits > BIT_BUDGET:
                 raise BudgetError.single(
-                    f"state {program.label(index)} needs {bits} bits at step {step}",
+                    f"{program.label(index)} needs {bits} bits at step {step}",
                     span=program.nodes[index].span,
                     hint="run it in mpmath instead: the reference ladder certifies its digits",
                 )

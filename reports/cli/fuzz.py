@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,32 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from compiler.compiling import TARGET_NAMES
 from compiler.errors import ConfigError
+from compiler.text import unparse
 from reports.cli import options
 from reports.text import plain
+from stability.corpus import (
+    DRIFT,
+    PROPERTIES,
+    Case,
+    Drift,
+    Entry,
+    drift_of,
+    entries,
+    keep,
+    read_entry,
+    replay,
+)
+from stability.corpus.replaying import step_text
+from stability.policy import parse_policy
 
 if TYPE_CHECKING:
-    from stability.fuzz import Case, Entry, Finding
+    from stability.fuzz import Finding
 
 FOUND = 1
+USUAL = 200
+ENDLESS = 10**9
 
 
 def fuzz_command(
@@ -27,15 +46,26 @@ def fuzz_command(
     prop: Annotated[
         list[str] | None, typer.Option("--property", help="what must hold (repeatable; default: all)")
     ] = None,
-    examples: Annotated[int, typer.Option("--examples", min=1, help="cases per profile and property")] = 200,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples",
+            min=1,
+            help=f"cases per profile and property (default: {USUAL}, or all that --time allows)",
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="of all cases (default: random)")] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="P", help="of all cases (default: random)")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="the same seed draws the same cases")] = 0,
     seconds: Annotated[
-        float | None, typer.Option("--time", min=1, help="stop drawing after so many seconds")
+        float | None, typer.Option("--time", min=1, help="stop drawing after so many seconds, shared fairly")
     ] = None,
     corpus: Annotated[
         Path | None, typer.Option("--corpus", metavar="DIR", help="keep what is found in this folder")
     ] = None,
-    replay: Annotated[
+    replay_place: Annotated[
         Path | None, typer.Option("--replay", metavar="FILE|DIR", help="judge kept cases, draw none")
     ] = None,
     drift: Annotated[
@@ -43,20 +73,41 @@ def fuzz_command(
     ] = False,
 ) -> None:
     """Hunt for programs that break a property; what is found is shrunk and printed with its replay."""
-    _need_hypothesis()
-    from stability.fuzz import PROFILES, PROPERTIES  # noqa: PLC0415 -- hypothesis is an optional extra
-
-    if replay is not None:
-        _replay(replay)
+    if replay_place is not None:
+        _replay(replay_place)
         return
-    profiles = list(PROFILES) if profile == "all" else [_known("profile", profile, PROFILES)]
+    _need_hypothesis()
+    from stability.fuzz import PROFILES  # noqa: PLC0415 -- hypothesis is an optional extra
+
+    if target is not None:
+        _known("target", target, TARGET_NAMES)
+    if policy is not None:
+        parse_policy(policy)
+    draw = _Draw(
+        profiles=list(PROFILES) if profile == "all" else [_known("profile", profile, PROFILES)],
+        examples=examples or (USUAL if seconds is None else ENDLESS),
+        seed=seed, seconds=seconds, corpus=corpus, target=target, policy=policy,
+    )  # fmt: skip
     names = [_known("property", name, PROPERTIES) for name in prop or PROPERTIES]
     if corpus is not None:
         options.writable_folder(corpus)
     if drift:
-        _drift(profiles, examples, seed, seconds, corpus)
+        _drift(draw)
         return
-    _hunt(profiles, names, examples, seed, seconds, corpus)
+    _hunt(draw, names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draw:
+    """The options that say what is drawn, and where what is found is kept."""
+
+    profiles: Sequence[str]
+    examples: int
+    seed: int
+    seconds: float | None
+    corpus: Path | None
+    target: str | None
+    policy: str | None
 
 
 def _need_hypothesis() -> None:
@@ -75,49 +126,61 @@ def _known(role: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
-def _hunt(
-    profiles: Sequence[str],
-    names: Sequence[str],
-    examples: int,
-    seed: int,
-    seconds: float | None,
-    corpus: Path | None,
-) -> None:
-    from stability.fuzz import PROPERTIES, hunt  # noqa: PLC0415 -- as above
+@dataclass(slots=True)
+class _Tally:
+    """What was done for one property."""
 
-    start, judged, discarded = time.monotonic(), 0, 0
-    until = float("inf") if seconds is None else start + seconds
-    findings: list[Finding] = []
-    with _bar(len(profiles) * len(names) * examples) as (bar, task):
-        for kind in profiles:
-            for name in names:
-                bar.update(task, description=f"{kind}, {name}")
-                before = bar.tasks[task].completed
+    judged: int = 0
+    discarded: int = 0
+    seconds: float = 0.0
 
-                def drawn(count: int, before: float = before) -> None:
-                    bar.update(task, completed=before + count)
+    def __str__(self) -> str:
+        rate = self.judged / max(self.seconds, 1e-9)
+        took = f"{self.seconds:.1f} s ({rate:.3g} a second)"
+        return f"{self.judged:,} cases in {took}, {self.discarded:,} discarded"
 
-                done = hunt(
-                    PROPERTIES[name], kind, examples=examples, random_seed=seed,
-                    seconds=max(0.0, until - time.monotonic()), progress=drawn,
-                )  # fmt: skip
-                bar.update(task, completed=before + examples)
-                judged, discarded = judged + done.examples, discarded + done.discarded
-                if done.finding is not None:
-                    findings.append(done.finding)
-    took = time.monotonic() - start
-    typer.echo(
-        f"{judged:,} cases judged in {took:.1f} s ({judged / max(took, 1e-9):.0f} a second), "
-        f"{discarded:,} discarded, {len(findings)} found"
-    )
-    for finding in findings:
-        _tell(finding, corpus)
-    if findings:
+
+def _hunt(draw: _Draw, names: Sequence[str]) -> None:
+    from stability.fuzz import hunt  # noqa: PLC0415 -- as above
+
+    until = float("inf") if draw.seconds is None else time.monotonic() + draw.seconds
+    tallies = {name: _Tally() for name in names}
+    found: list[tuple[Finding, Path]] = []
+    pairs = [(kind, name) for kind in draw.profiles for name in names]
+    total = len(pairs) * draw.examples if draw.examples < ENDLESS else None
+    with _bar(total) as (bar, task):
+        for place, (kind, name) in enumerate(pairs):
+            bar.update(task, description=f"{kind}, {name}")
+            before = bar.tasks[task].completed
+
+            def drawn(count: int, before: float = before) -> None:
+                bar.update(task, completed=before + count)
+
+            done = hunt(
+                PROPERTIES[name], kind, examples=draw.examples, random_seed=draw.seed,
+                seconds=max(0.0, until - time.monotonic()) / (len(pairs) - place), progress=drawn,
+                target=draw.target, policy=draw.policy,
+            )  # fmt: skip
+            if total is not None:
+                bar.update(task, completed=before + draw.examples)
+            tally = tallies[name]
+            tally.judged += done.examples
+            tally.discarded += done.discarded
+            tally.seconds += done.seconds
+            if done.finding is not None:
+                found.append((done.finding, _kept(done.finding, draw.corpus)))
+    for name, tally in tallies.items():
+        typer.echo(f"{name}: {tally}")
+    judged, took = (sum(getattr(each, of) for each in tallies.values()) for of in ("judged", "seconds"))
+    typer.echo(f"{judged:,} cases judged in {took:.1f} s, {len(found)} found")
+    for finding, path in found:
+        _tell(finding, path)
+    if found:
         raise typer.Exit(FOUND)
 
 
 @contextlib.contextmanager
-def _bar(total: int) -> Iterator[tuple[Progress, TaskID]]:
+def _bar(total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     """A progress bar on stderr, and its task."""
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -127,28 +190,27 @@ def _bar(total: int) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, progress.add_task("", total=total)
 
 
-def _tell(finding: Finding, corpus: Path | None) -> None:
-    """A finding as LSRL text, with the way to see it again."""
-    from stability.fuzz import Entry, keep  # noqa: PLC0415 -- as above
-
+def _kept(finding: Finding, corpus: Path | None) -> Path:
+    """The file of a finding, written as soon as it is found."""
     entry = Entry(prop=finding.prop, case=finding.case, message=finding.message)
-    place = keep(entry, corpus if corpus is not None else Path())
+    return keep(entry, corpus if corpus is not None else Path())
+
+
+def _tell(finding: Finding, place: Path) -> None:
+    """A finding as LSRL text, with the way to see it again."""
     typer.echo(f"\n{finding.prop}: {plain(finding.message)}", err=True)
     _show(finding.case)
     typer.echo(f"again: lsrl fuzz --replay {plain(str(place))}", err=True)
 
 
 def _show(case: Case) -> None:
-    from compiler.text import unparse  # noqa: PLC0415 -- with hypothesis only
-
     typer.echo(plain(unparse(case.program)), err=True)
     tokens = "; ".join(",".join(str(value) for value in token) for token in case.tokens)
     typer.echo(f"target {case.target}, policy {case.policy}, tokens {tokens}", err=True)
 
 
 def _replay(place: Path) -> None:
-    from stability.fuzz import entries, read_entry  # noqa: PLC0415 -- as above
-
+    """Judge kept cases: a line for each, and for what differs."""
     found = list(entries(place)) if place.is_dir() else [(place, read_entry(place))]
     if not found:
         raise ConfigError.single(
@@ -156,46 +218,37 @@ def _replay(place: Path) -> None:
         )
     broken = 0
     for path, entry in found:
-        verdict = _judged(entry)
-        typer.echo(f"{plain(str(path))}: {plain(verdict or 'holds')}")
-        broken += verdict is not None
+        told = replay(entry)
+        worse = [each for each in told if each.worse]
+        said = "; ".join(f"{each.measure} {each.old} → {each.new}, rule: {each.rule}" for each in told)
+        word = "worse: " if worse else "better: " if told else ""
+        typer.echo(f"{plain(str(path))}: {word}{plain(said or _holds(entry))}")
+        broken += bool(worse)
     if broken:
         raise typer.Exit(FOUND)
 
 
-def _judged(entry: Entry) -> str | None:
-    """What is wrong with a kept case now; a drift case is shown and always holds."""
-    from stability.fuzz import PROPERTIES, drift_of, judge  # noqa: PLC0415 -- as above
-    from stability.fuzz.properties import DiscardError  # noqa: PLC0415 -- as above
-
-    if entry.prop not in PROPERTIES:
-        seen = drift_of(entry.case)
-        if seen is not None:
-            typer.echo(f"relative error {seen.error:.3g}, first wrong step {_step(seen.horizon)}; ", nl=False)
-        return None
-    try:
-        return judge(PROPERTIES[entry.prop], entry.case)
-    except DiscardError:
-        return "no longer says anything: it is refused"
+def _holds(entry: Entry) -> str:
+    return "holds" if entry.drift is None else f"as it was: {_shown(entry.drift)}"
 
 
-def _step(horizon: int | None) -> str:
-    return "none" if horizon is None else str(horizon)
+def _shown(drift: Drift) -> str:
+    return f"relative error {drift.error:.3g}, first wrong: {step_text(drift.horizon)}"
 
 
-def _drift(
-    profiles: Sequence[str], examples: int, seed: int, seconds: float | None, corpus: Path | None
-) -> None:
-    from stability.fuzz import Entry, drift_of, keep, steer  # noqa: PLC0415 -- as above
-    from stability.fuzz.corpus import DRIFT  # noqa: PLC0415 -- as above
+def _drift(draw: _Draw) -> None:
+    from stability.fuzz import steer  # noqa: PLC0415 -- as above
 
     def measure(case: Case) -> float | None:
         seen = drift_of(case)
         return None if seen is None else seen.badness
 
-    share = float("inf") if seconds is None else seconds / len(profiles)
-    for kind in profiles:
-        found = steer(kind, measure, examples=examples, random_seed=seed, seconds=share)
+    share = float("inf") if draw.seconds is None else draw.seconds / len(draw.profiles)
+    for kind in draw.profiles:
+        found = steer(
+            kind, measure, examples=draw.examples, random_seed=draw.seed, seconds=share, target=draw.target,
+            policy=draw.policy,
+        )  # fmt: skip
         if found is None:
             typer.echo(f"{kind}: nothing to measure")
             continue
@@ -203,9 +256,10 @@ def _drift(
         seen = drift_of(case)
         assert seen is not None
         said = (
-            f"relative error {seen.error:.3g} on {case.target} in {case.policy}, first wrong step "
-            f"{_step(seen.horizon)} of {seen.length}, {len(case.program.nodes)} nodes"
+            f"{_shown(seen)} of {len(case.tokens)} on {case.target} in {case.policy}, "
+            f"{len(case.program.nodes)} nodes"
         )
         typer.echo(f"{kind}: {said}")
-        if corpus is not None:
-            typer.echo(f"  kept as {keep(Entry(prop=DRIFT, case=case, message=said), corpus)}")
+        if draw.corpus is not None:
+            place = keep(Entry(prop=DRIFT, case=case, message=said, drift=seen), draw.corpus)
+            typer.echo(f"  kept as {plain(str(place))}")

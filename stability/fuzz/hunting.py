@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis import target as aim
 
-from stability.fuzz.cases import Case, cases
-from stability.fuzz.properties import DiscardError, Property, judge
+from stability.corpus.case import Case
+from stability.corpus.properties import DiscardError, Property, judge
+from stability.fuzz.cases import cases
 from stability.fuzz.shrinking import shrink
 
 BATCH = 100
@@ -48,6 +50,10 @@ class _BrokenError(Exception):
     """Raised inside a test, so that Hypothesis shrinks the case."""
 
 
+class _LateError(BaseException):
+    """Raised inside a test when its time is up: Hypothesis lets it pass, and draws no more."""
+
+
 class _Tally:
     """What the examples of a hunt have shown so far."""
 
@@ -63,7 +69,7 @@ class _Tally:
 
     def judge(self, case: Case) -> None:
         if self.late:
-            return
+            raise _LateError
         try:
             message = judge(self.prop, case)
         except DiscardError:
@@ -83,23 +89,27 @@ def hunt(
     random_seed: int = 0,
     seconds: float = float("inf"),
     progress: Callable[[int], None] | None = None,
+    target: str | None = None,
+    policy: str | None = None,
 ) -> Hunt:
     """Judge random cases of a profile until one breaks the property; shrink that one.
 
     Args:
-        prop: one of :data:`stability.fuzz.properties.PROPERTIES`.
+        prop: one of :data:`stability.corpus.properties.PROPERTIES`.
         profile: a name of :data:`stability.fuzz.programs.PROFILES`.
         examples: how many cases, discarded ones included.
         random_seed: the same seed draws the same cases.
         seconds: after which no new case is drawn.
         progress: is told how many cases were drawn so far.
+        target: of all cases, in place of random ones.
+        policy: of all cases, in place of random ones.
 
     Raises:
         ConfigError: an unknown profile.
     """
     start = time.monotonic()
     tally = _Tally(prop, start + seconds)
-    strategy = cases(profile, least=1)
+    strategy = cases(profile, least=1, target=target, policy=policy)
     drawn = 0
     while drawn < examples and not tally.late and tally.last is None:
         count = min(BATCH, examples - drawn)
@@ -145,7 +155,7 @@ def _batch(strategy: st.SearchStrategy[Case], count: int, number: int, check: Ca
 
     try:
         test()
-    except _BrokenError:
+    except (_BrokenError, _LateError):
         return  # what Hypothesis ran last is the smallest case
 
 
@@ -156,6 +166,8 @@ def steer(
     examples: int,
     random_seed: int = 0,
     seconds: float = float("inf"),
+    target: str | None = None,
+    policy: str | None = None,
 ) -> tuple[Case, float] | None:
     """The case with the largest measure that directed search finds.
 
@@ -165,26 +177,41 @@ def steer(
         examples: how many cases.
         random_seed: of the search.
         seconds: after which no new case is measured.
+        target: of all cases, in place of random ones.
+        policy: of all cases, in place of random ones.
 
     Returns:
-        The case and its measure; None where no case has one.
+        The case, without the nodes that its measure does not need, and its measure; None where no
+        case has one.
     """
     until = time.monotonic() + seconds
     best: list[tuple[float, Case]] = []
 
     def check(case: Case) -> None:
         if time.monotonic() > until:
-            return
+            raise _LateError
         found = measure(case)
         if found is None:
             return
-        target(found)
+        aim(found)
         if not best or found > best[0][0]:
             best[:] = [(found, case)]
 
     drawn = 0
     while drawn < examples and time.monotonic() < until:
         count = min(10 * BATCH, examples - drawn)
-        _batch(cases(profile, least=1), count, random_seed + drawn, check)
+        _batch(cases(profile, least=1, target=target, policy=policy), count, random_seed + drawn, check)
         drawn += count
-    return (best[0][1], best[0][0]) if best else None
+    return _smallest(best[0][1], measure, best[0][0]) if best else None
+
+
+def _smallest(case: Case, measure: Callable[[Case], float | None], least: float) -> tuple[Case, float] | None:
+    """The smallest program whose measure is no less."""
+
+    def as_bad(each: Case) -> bool:
+        found = measure(each)
+        return found is not None and found >= least
+
+    small = shrink(case, as_bad, budget=BATCH)
+    found = measure(small)
+    return None if found is None else (small, found)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from compiler import ir
 from compiler.exact import Matrix
-from stability.fuzz.cases import Case
+from stability.corpus.case import Case
 
 BUDGET = 400
 """Cases judged at most; the smallest so far is kept."""
@@ -69,17 +69,18 @@ def smaller_programs(program: ir.Program) -> Iterator[ir.Program]:
         yield from _reading_one_part(program, old)
 
 
-def shrink(case: Case, broken: Callable[[Case], bool]) -> Case:
+def shrink(case: Case, broken: Callable[[Case], bool], *, budget: int = BUDGET) -> Case:
     """The case with as few nodes as edits can leave, still broken.
 
     Args:
         case: a case that is broken.
         broken: whether a case is.
+        budget: how many cases are judged at most.
 
     Returns:
-        The smallest case found within :data:`BUDGET` judgements; the case itself where no edit helps.
+        The smallest case found within the budget; the case itself where no edit helps.
     """
-    left, tried = BUDGET, {case.program}
+    left, tried = budget, {case.program}
     while True:
         for edited in smaller_programs(case.program):
             program = without_dead_nodes(edited)

@@ -3,155 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 from gmpy2 import mpq
 
-from compiler import ir, layering
-from compiler.compiling import compile_program
 from compiler.errors import LsrlError
-from compiler.exact import Matrix, Vector
 from compiler.loading import load_program
-from compiler.model import Layer, Model
-from compiler.targets import relu_rnn
-from compiler.targets.base import signed_rows
-from stability.engines.mpmath_engine import MpmathEngine
-from stability.engines.native.engine import NativeEngine
-from stability.fuzz import PROPERTIES, Case, Entry, drift_of, entries, hunt, keep, read_entry, steer
-from stability.fuzz import properties as judged
-from stability.policy import parse_policy
+from compiler.text import parse_program
+from stability.fuzz import (
+    PROPERTIES,
+    Case,
+    Entry,
+    drift_of,
+    entries,
+    hunt,
+    hunting,
+    judge,
+    keep,
+    read_entry,
+    replay,
+    steer,
+)
+from tests.stability.plants import PLANTS, Plant
 
-Plant = AbstractContextManager[Any]
 SMALL = 10
 
 
-def _spoiled(spoil: Callable[[Layer], Layer], target: str) -> Plant:
-    """Every model of one target comes out of the compiler with its layers spoiled."""
-
-    def wrong(program: ir.Program, name: str) -> Model:
-        model = compile_program(program, name)
-        if name != target:
-            return model
-        return replace(model, layers=tuple(spoil(layer) for layer in model.layers))
-
-    return mock.patch.object(judged, "compile_program", wrong)
-
-
-def wrong_sign() -> Plant:
-    """Both halves of a signed value get the same sign."""
-
-    def unsigned(matrix: Matrix, encoding: Any) -> Matrix:
-        return signed_rows(
-            matrix, replace(encoding, units=tuple((i, abs(sign)) for i, sign in encoding.units))
-        )
-
-    return mock.patch.object(relu_rnn, "signed_rows", unsigned)
-
-
-def lost_bias() -> Plant:
-    """A target forgets its biases."""
-    return _spoiled(lambda layer: replace(layer, bias=(mpq(0),) * len(layer.bias)), "gated_rnn")
-
-
-def dropped_initial_state() -> Plant:
-    """A target forgets its initial states."""
-    return _spoiled(lambda layer: replace(layer, initial=(mpq(0),) * len(layer.initial)), "linear_rnn")
-
-
-def swapped_gates() -> Plant:
-    """The LSTM's forget and output gates change places."""
-
-    def swapped(layer: Layer) -> Layer:
-        size = layer.size
-        order = [*range(size), *range(3 * size, 4 * size), *range(2 * size, 3 * size), *range(size, 2 * size)]
-        ih, hh = (
-            replace(m, rows=tuple(m.rows[i] for i in order)) for m in (layer.weight_ih, layer.weight_hh)
-        )
-        return replace(layer, weight_ih=ih, weight_hh=hh, bias=tuple(layer.bias[i] for i in order))
-
-    return _spoiled(swapped, "lstm")
-
-
-def shifted_by_one() -> Plant:
-    """A state's coordinates read their neighbours'."""
-    emit = layering._Emitter.fresh_states
-
-    def off(self: Any, members: dict[int, Any]) -> None:
-        start = len(self.own)
-        emit(self, members)
-        size = len(self.own) - start
-        base = len(self.rows) - size
-        for k in range(start, len(self.own)):
-            self.own[k] = {base + (j - base + 1) % size: value for j, value in self.own[k].items()}
-
-    return mock.patch.object(layering._Emitter, "fresh_states", off)
-
-
-def _through_float64(vector: Vector) -> Vector:
-    return tuple(mpq(float(value)) for value in vector)
-
-
-def _rounded(layer: Layer) -> Layer:
-    ih, hh = (
-        Matrix.from_rows(m.width, [{j: mpq(float(w)) for j, w in row} for row in m.rows])
-        for m in (layer.weight_ih, layer.weight_hh)
-    )
-    return replace(layer, weight_ih=ih, weight_hh=hh, bias=_through_float64(layer.bias))
-
-
-def float64_in_mpmath() -> Plant:
-    """The weights of the mpmath engine pass through float64."""
-    prepare = MpmathEngine.prepare
-
-    def leaking(self: MpmathEngine, model: Model, *rest: Any) -> Any:
-        return prepare(self, replace(model, layers=tuple(map(_rounded, model.layers))), *rest)
-
-    return mock.patch.object(MpmathEngine, "prepare", leaking)
-
-
-def wrong_accumulator() -> Plant:
-    """The native engine adds up in float32 what it should round to a shorter format."""
-    prepare = NativeEngine.prepare
-
-    def wide(self: NativeEngine, model: Model, policy: Any, *rest: Any) -> Any:
-        name = getattr(policy, "name", "")
-        return prepare(self, model, parse_policy(f"{name}-acc32") if name == "float16" else policy, *rest)
-
-    return mock.patch.object(NativeEngine, "prepare", wide)
-
-
-def stale_state() -> Plant:
-    """The native engine goes on where the prompt before ended."""
-    prepare, sessions = NativeEngine.prepare, dict[Any, Any]()
-
-    def stale(self: NativeEngine, model: Model, policy: Any, keep: Sequence[int] = ()) -> Any:
-        key = (id(model), id(self))
-        if key not in sessions:
-            sessions[key] = (prepare(self, model, policy, keep), model)
-        return sessions[key][0]
-
-    return mock.patch.object(NativeEngine, "prepare", stale)
-
-
-@pytest.mark.parametrize(
-    ("plant", "prop", "profile"),
-    [
-        (wrong_sign, "exact", "stateful"),
-        (lost_bias, "exact", "stateful"),
-        (dropped_initial_state, "exact", "stateful"),
-        (swapped_gates, "exact", "stateful"),
-        (shifted_by_one, "exact", "affine"),
-        (float64_in_mpmath, "mpmath", "affine"),
-        (wrong_accumulator, "twin", "affine"),
-        (stale_state, "batch", "affine"),
-    ],
-)
+@pytest.mark.parametrize(("plant", "prop", "profile"), PLANTS)
 def test_a_planted_bug_is_found_and_made_small(plant: Callable[[], Plant], prop: str, profile: str) -> None:
     """Each bug is found within 600 cases, and shrunk to a program of fewer than ten nodes."""
     with plant():
@@ -185,21 +68,35 @@ def test_a_corpus_keeps_what_it_is_given(entry: Entry, tmp_path: Path) -> None:
     )  # fmt: skip
     assert keep(again, tmp_path) == place
     assert [path for path, _ in entries(tmp_path)] == [place]
-    assert judged.judge(PROPERTIES["exact"], again.case) is None
+    assert judge(PROPERTIES["exact"], again.case) is None
 
 
 def _damage(record: dict[str, Any]) -> Iterator[object]:
     yield "not a record"
-    yield record | {"schema": 2}
+    yield record | {"schema": 1}
+    yield record | {"schema": True}
+    yield record | {"property": "beauty"}
+    yield record | {"property": "drift"}  # without its numbers
+    for error, horizon in (
+        (-1, 0),
+        ("nan", 0),
+        (True, 0),
+        (10**400, 0),
+        (1, 3),
+        (1, -1),
+        (1, True),
+        (1, "0"),
+    ):
+        yield record | {"property": "drift", "drift": {"error": error, "horizon": horizon}}
     yield record | {"target": "transformer"}
     yield record | {"policy": "float17"}
-    yield record | {"program": "ForEach:\n    return 1/0\n"}
+    yield record | {"program": ["ForEach:", "    return 1/0"]}
+    yield record | {"program": "ForEach:"}
     yield record | {"program": 7}
     yield record | {"tokens": []}
     yield record | {"tokens": [["1", "2"]]}
-    yield record | {"tokens": [["nan"]]}
-    yield record | {"tokens": [[1.5]]}
-    yield record | {"tokens": [["9" * 1000]]}
+    for value in ("nan", 1.5, "9" * 1000, "1e999999999", "1/0", "1_0", " 1", "\u0661"):
+        yield record | {"tokens": [[value]]}
 
 
 def test_a_hostile_corpus_ends_in_one_error(entry: Entry, tmp_path: Path) -> None:
@@ -218,6 +115,18 @@ def test_a_hostile_corpus_ends_in_one_error(entry: Entry, tmp_path: Path) -> Non
         read_entry(tmp_path / "missing.json")
 
 
+def test_products_of_products_end_in_a_budget(entry: Entry, tmp_path: Path) -> None:
+    """A program that squares sixty times is kept, read and replayed without growing out of memory."""
+    lines = [f"    x{k + 1} = Multi(Concat(x{k}, x{k}))" for k in range(60)]
+    text = "\n".join(["ForEach:", "    x0 = Input(dim=1)", *lines, "    return x60"])
+    huge = Case(program=parse_program(text), tokens=((mpq(10**99),),))
+    for prop in ("exact", "mpmath", "file"):
+        place = keep(replace(entry, prop=prop, case=huge), tmp_path)
+        (told,) = replay(read_entry(place))
+        assert told.new == "it says nothing any more: it is refused"
+    assert drift_of(huge) is None
+
+
 def test_directed_search_beats_its_first_cases() -> None:
     """The drift-directed search ends with an error larger than those of a handful of random cases."""
 
@@ -229,3 +138,19 @@ def test_directed_search_beats_its_first_cases() -> None:
     assert few is not None
     assert many is not None
     assert many[1] > few[1]
+
+
+def test_nothing_is_drawn_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hunt and a directed search end at the first case after their time, in the midst of a batch."""
+    clock = iter(range(10_000))
+    monkeypatch.setattr(hunting, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    drawn: list[Case] = []
+
+    def measure(case: Case) -> float:
+        drawn.append(case)
+        return float(len(drawn))
+
+    done = hunt(replace(PROPERTIES["exact"], check=lambda _: None), "affine", examples=10**9, seconds=30)
+    assert 20 <= done.examples <= 30
+    assert steer("affine", measure, examples=10**9, seconds=30) is not None
+    assert len(drawn) <= 30 + hunting.BATCH  # those of shrinking

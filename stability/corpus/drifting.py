@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.compiling import compile_program
-from compiler.errors import BudgetError, CompileRefusal, ConfigError
+from compiler.errors import BudgetError, CompileRefusal, ConfigError, TokenError
 from compiler.interpreter import interpret
-from stability.fuzz.cases import Case
+from stability.corpus.case import Case
 from stability.policy import parse_policy
 from stability.running import execute
 
@@ -25,12 +25,10 @@ class Drift:
     Attributes:
         error: the largest error of an output, relative to the largest exact value so far.
         horizon: the first step that is wrong; None where none is.
-        length: of the prompt.
     """
 
     error: float
     horizon: int | None
-    length: int
 
     @property
     def badness(self) -> float:
@@ -47,14 +45,13 @@ def drift_of(case: Case) -> Drift | None:
         tokens = np.empty((len(case.tokens), case.program.input_dim), dtype=object)
         tokens[...] = [list(token) for token in case.tokens]
         ran = execute(model, tokens, parse_policy(case.policy))
-    except (CompileRefusal, BudgetError, ConfigError):
+        true = np.array([[float(value) for value in row] for row in wanted])
+        outputs = np.asarray(ran.outputs, dtype=np.float64)
+    except (CompileRefusal, BudgetError, ConfigError, TokenError, OverflowError):  # the last: beyond float64
         return None
-    true = np.array([[float(value) for value in row] for row in wanted])
     size = np.maximum(np.maximum.accumulate(np.abs(true), axis=0), 2.0**-30)
     with np.errstate(invalid="ignore", over="ignore"):
-        relative = (np.abs(np.asarray(ran.outputs, dtype=np.float64) - true) / size).max(axis=1)
+        relative = (np.abs(outputs - true) / size).max(axis=1)
     relative = np.where(np.isnan(relative), np.inf, relative)
     wrong = np.flatnonzero(relative > TOLERANCE)
-    return Drift(
-        error=float(relative.max()), horizon=int(wrong[0]) if len(wrong) else None, length=len(relative)
-    )
+    return Drift(error=float(relative.max()), horizon=int(wrong[0]) if len(wrong) else None)

@@ -20,10 +20,10 @@ from compiler.model import Model
 from compiler.model_file import load_model, model_hash, save_model
 from compiler.selfcheck import CompilerBugError
 from compiler.text import parse_program, unparse
+from stability.corpus.case import Case
 from stability.engines.native.engine import NativeEngine
 from stability.engines.scalar import ScalarEngine
-from stability.fuzz.cases import Case
-from stability.policy import parse_policy
+from stability.policy import Policy, parse_policy
 from stability.running import execute
 
 MPMATH = "mpmath50"
@@ -133,9 +133,10 @@ def _batch(case: Case) -> str | None:
     pairs = {
         "a second run of a prompt": (alone[2], alone[0]),
         "a batch": (together[0], alone[0]),
-        "the second prompt of a batch": (together[1], alone[1]),
         "a prompt in chunks": (pieces, alone[0]),
     }
+    if not isinstance(policy, Policy) or policy.rounding != "stochastic":  # whose bits depend on the place
+        pairs["the second prompt of a batch"] = (together[1], alone[1])
     for what, (got, want) in pairs.items():
         if not np.array_equal(got, want, equal_nan=True):
             return f"{what} gives other bits than the prompt alone ({case.policy} on {case.target})"
@@ -154,6 +155,7 @@ def _text(case: Case) -> str | None:
 
 def _file(case: Case) -> str | None:
     model = _model(case)
+    _wanted(case.program, case.tokens)  # else the exact values may outgrow memory
     with tempfile.TemporaryDirectory() as folder:
         digest = save_model(model, Path(folder) / "model")
         again = load_model(Path(folder) / "model")
