@@ -45,14 +45,12 @@ def place_of(change: Change, sources: Sources) -> str:
 
 def message(change: Change, sources: Sources) -> str:
     """One line that says all there is to say of a change."""
-    seeds = ", ".join(str(seed) for seed in change.seeds)
+    listed = ", ".join(str(seed) for seed in change.seeds)
     word = "seed" if len(change.seeds) == 1 else "seeds"
+    seeds = f" ({word} {listed} of {change.compared})" if change.seeds else ""
     note = f"; {change.note}" if change.note else ""
     where = f"{place_of(change, sources)}: {cell_text(change.keys)}"
-    return plain(
-        f"{where}: {change.measure} {change.old} → {change.new}, "
-        f"rule: {change.rule} ({word} {seeds} of {change.compared}){note}"
-    )
+    return plain(f"{where}: {change.measure} {change.old} → {change.new}, rule: {change.rule}{seeds}{note}")
 
 
 def verdict_line(comparison: Comparison) -> str:
@@ -69,7 +67,8 @@ def verdict_line(comparison: Comparison) -> str:
         if counts[verdict]
     ]
     outcome = {"misfit": "the baseline does not fit"}.get(comparison.outcome, comparison.outcome)
-    return f"gate: {outcome}: {', '.join([*said, f'{comparison.cells:,} cells'])}"
+    kept = [f"{comparison.kept:,} kept cases"] if comparison.kept else []
+    return f"gate: {outcome}: {', '.join([*said, f'{comparison.cells:,} cells', *kept])}"
 
 
 def lines(comparison: Comparison, sources: Sources) -> list[str]:
@@ -133,6 +132,7 @@ def as_json(comparison: Comparison, sources: Sources) -> dict[str, Any]:
         "outcome": comparison.outcome,
         "exit_status": EXIT[comparison.outcome],
         "cells": comparison.cells,
+        "kept": comparison.kept,
         "changes": changes,
         "misfits": list(comparison.misfits),
         "notes": list(comparison.notes),

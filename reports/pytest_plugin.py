@@ -65,7 +65,14 @@ class PrecisionGate:
 def _run(path: Path, jobs: int | None) -> tuple[Comparison, list[str]]:
     # importing these takes seconds, and most runs of pytest have no gate
     from reports.gate_outputs import lines  # noqa: PLC0415
-    from stability.gate import compare, fresh_cells, load_gate, read_baseline, sources  # noqa: PLC0415
+    from stability.gate import (  # noqa: PLC0415
+        compare,
+        fresh_cells,
+        load_gate,
+        read_baseline,
+        sources,
+        with_corpus,
+    )
     from stability.gate.blaming import with_first_drifts  # noqa: PLC0415
 
     gate = load_gate(path)
@@ -74,7 +81,8 @@ def _run(path: Path, jobs: int | None) -> tuple[Comparison, list[str]]:
         jobs = 1
     fresh = fresh_cells(gate.experiment, jobs=jobs)
     comparison = with_first_drifts(compare(gate, baseline, fresh), gate.experiment)
-    return comparison, lines(comparison, sources(gate.experiment))
+    comparison = with_corpus(comparison, gate.corpus)
+    return comparison, lines(comparison, sources(gate.experiment, gate.corpus))
 
 
 class GateItem(pytest.Item):

@@ -26,6 +26,7 @@ from stability.gate import (
     load_gate,
     read_baseline,
     sources,
+    with_corpus,
     write_baseline,
 )
 from stability.gate.blaming import with_first_drifts
@@ -73,6 +74,7 @@ def gate_command(
     with progress_on(console_of(sys.stderr)) as report:
         fresh = fresh_cells(gate.experiment, jobs=jobs, progress=report)
     comparison = with_first_drifts(compare(gate, baseline, fresh), gate.experiment)
+    comparison = with_corpus(comparison, gate.corpus)
     _report(gate, comparison, junit_file, summary, json_output=json_output, github=github)
     raise typer.Exit(EXIT[comparison.outcome])
 
@@ -86,7 +88,7 @@ def _report(
     json_output: bool,
     github: bool,
 ) -> None:
-    where = sources(gate.experiment)
+    where = sources(gate.experiment, gate.corpus)
     if junit_file is not None:
         _write(junit_file, junit(comparison, where))
     if summary is not None:

@@ -51,7 +51,7 @@ class Change:
         keys: of the group, those of :data:`stability.gate.cell.GROUP_KEYS`.
         measure: which; also ``error`` or ``finite``.
         rule: as it is written.
-        seeds: those on which the rule is broken (or the measure improved).
+        seeds: those on which the rule is broken (or the measure improved); none for a kept case.
         compared: how many seeds there are.
         old: of the worst of these seeds, as it is shown.
         new: the same, now.
@@ -84,6 +84,7 @@ class Comparison:
         notes: about the configuration.
         cells: of the fresh run.
         groups: the keys of what was compared, each for all its seeds.
+        kept: how many cases of a corpus were judged.
     """
 
     changes: tuple[Change, ...]
@@ -91,6 +92,7 @@ class Comparison:
     notes: tuple[str, ...]
     cells: int
     groups: tuple[Mapping[str, object], ...]
+    kept: int = 0
 
     def by(self, verdict: Verdict) -> list[Change]:
         """The changes of one verdict."""

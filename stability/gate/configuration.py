@@ -1,4 +1,4 @@
-"""A gate's TOML file: an experiment, a baseline, rules, overrides and waivers.
+"""A gate's TOML file: an experiment, a baseline, a corpus, rules, overrides and waivers.
 
 Everything that is wrong with it is reported at once, each with its line.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.errors import ConfigError
+from stability.corpus import Kept, entry_files, read_entry
 from stability.experiment.checking import check
 from stability.experiment.definition import Experiment, load_experiment
 from stability.experiment.places import Key, place_of
@@ -30,7 +31,7 @@ from stability.experiment.reading import (
 from stability.gate.rules import DEFAULTS, MEASURES, Rule, parse_rule
 from stability.gate.selecting import ALIASES, SELECTORS, Selector, selector_of
 
-TOP = ("experiment", "baseline", "rules", "overrides", "waivers")
+TOP = ("experiment", "baseline", "corpus", "rules", "overrides", "waivers")
 SELECTING = (*SELECTORS, *ALIASES)
 
 
@@ -81,6 +82,7 @@ class GateConfig:
         file: its TOML, as it was named.
         experiment: what is measured.
         baseline: the file to compare with.
+        corpus: kept cases to judge again.
         rules: by measure; every measure has one.
         overrides: of the rules; the last that matches a cell counts.
         waivers: of broken rules.
@@ -92,6 +94,7 @@ class GateConfig:
     rules: Mapping[str, Rule]
     overrides: tuple[Override, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    corpus: tuple[Kept, ...] = ()
 
     def rule(self, measure: str, keys: Mapping[str, Any]) -> Rule:
         """The rule of a measure for a cell."""
@@ -125,6 +128,7 @@ def load_gate(path: str | Path, *, day: dt.date | None = None) -> GateConfig:
     known_keys(findings, (), raw, TOP)
     experiment = _experiment(findings, raw, place.parent)
     baseline = _baseline(findings, raw, place.parent)
+    corpus = _corpus(findings, raw, place.parent)
     rules = {name: parse_rule(name, text) for name, text in DEFAULTS.items()}
     table = table_of(findings, ("rules",), raw.get("rules", {}))
     known_keys(findings, ("rules",), table, MEASURES)
@@ -139,6 +143,7 @@ def load_gate(path: str | Path, *, day: dt.date | None = None) -> GateConfig:
         file=str(path),
         experiment=experiment,
         baseline=baseline,
+        corpus=corpus,
         rules=rules,
         overrides=tuple(overrides),
         waivers=tuple(waiver for waiver in waivers if waiver is not None),
@@ -179,6 +184,20 @@ def _baseline(findings: Findings, raw: dict[str, Any], folder: Path) -> Path:
     elif text is not None and (not text.endswith(".json") or "\0" in text):
         findings.wrong(("baseline",), text, "a baseline is JSON", hint)
     return folder / (text or "")
+
+
+def _corpus(findings: Findings, raw: dict[str, Any], folder: Path) -> tuple[Kept, ...]:
+    """The kept cases of the folder that is named; each that is wrong is a finding."""
+    key: Key = ("corpus",)
+    hint = 'name a folder that lsrl fuzz --corpus has written, as in corpus = "corpus"'
+    text = text_of(findings, key, raw["corpus"], hint) if "corpus" in raw else None
+    if text is None:
+        return ()
+    files = entry_files(folder / text) if text and "\0" not in text else []
+    if not files:
+        findings.wrong(key, text, "there is no such folder, or no case in it", hint)
+    read = [(path, findings.guard(key, partial(read_entry, path))) for path in files]
+    return tuple((path, entry) for path, entry in read if entry is not None)
 
 
 def _tables(findings: Findings, raw: dict[str, Any], name: str) -> list[tuple[Key, dict[str, Any]]]:

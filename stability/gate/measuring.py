@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from compiler.errors import LsrlError
 from compiler.loading import SUFFIX
+from stability.corpus import Kept
 from stability.drift import Progress
 from stability.experiment import Experiment, read_store, run_experiment
 from stability.gate.cell import GateCell, cell_of
@@ -37,7 +39,7 @@ class FreshRunError(LsrlError):
 def fresh_cells(
     experiment: Experiment, *, jobs: int | None = None, progress: Progress | None = None
 ) -> list[GateCell]:
-    """Run an experiment; nothing that was computed before counts.
+    """Run an experiment, but for its noisy runs; nothing that was computed before counts.
 
     Args:
         experiment: of the gate.
@@ -51,7 +53,7 @@ def fresh_cells(
     """
     complaints: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lsrl-gate-", ignore_cleanup_errors=True) as folder:
-        outcome = run_experiment(experiment, folder, jobs=jobs, progress=progress)
+        outcome = run_experiment(experiment.without_noise, folder, jobs=jobs, progress=progress)
         frame = read_store(folder, only=outcome.cells, complain=complaints.append)
     found = [cell_of(rows) for _, rows in frame.groupby("cell", sort=False)]
     if complaints or len(found) < len(outcome.cells):
@@ -62,9 +64,10 @@ def fresh_cells(
     return found
 
 
-def sources(experiment: Experiment) -> dict[str, Source]:
-    """Where each program of an experiment makes its output, by the program's name."""
-    return {subject.name: source_of(subject) for grid in experiment.grids for subject in grid.subjects}
+def sources(experiment: Experiment, corpus: Sequence[Kept] = ()) -> dict[str, Source]:
+    """Where each program of an experiment makes its output, by name; kept cases by those of their files."""
+    found = {subject.name: source_of(subject) for grid in experiment.grids for subject in grid.subjects}
+    return found | {path.name: Source(file=path.name, line=1, path=path) for path, _ in corpus}
 
 
 def source_of(subject: Subject) -> Source:
