@@ -18,11 +18,13 @@ from gmpy2 import mpq
 
 from compiler.errors import Span, TokenError
 from compiler.exact import exact
+from stability.golden.archive import UNREADABLE
 
 Block = npt.NDArray[Any]
 
 TOKENS_PER_BLOCK = 8192
 LONGEST_LINE = 1 << 20
+LONGEST_CELL = 4_000
 LARGEST_EXPONENT = 5_000
 """A cell such as 1e999999999 would need gigabytes as an exact number."""
 
@@ -96,7 +98,7 @@ class TokenFile:
             array = np.load(
                 path, mmap_mode="r" if path.stat().st_size > LONGEST_LINE else None, allow_pickle=False
             )
-        except (ValueError, EOFError, SyntaxError, TypeError, UnicodeError) as problem:
+        except (*UNREADABLE, MemoryError) as problem:
             reason = str(problem).partition("\n")[0][:200]
             raise TokenError.single(f"{self.name}: not a .npy array of numbers ({reason})") from None
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
@@ -171,6 +173,9 @@ class TokenFile:
         return block
 
     def _value(self, cell: str, line: int, column: int) -> mpq:
+        if len(cell) > LONGEST_CELL:
+            problem = f"has {cell[:20] + '…'!r} as entry {column + 1}, of {len(cell):,} characters"
+            raise self._error(line, problem, f"no more than {LONGEST_CELL:,} per number")
         decimal = _DECIMAL.fullmatch(cell)
         if decimal is not None and abs(int(decimal[1] or 0)) <= LARGEST_EXPONENT:
             return exact(Decimal(cell))
