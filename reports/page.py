@@ -12,6 +12,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.budgets import ABOUT, BudgetRow, headings, texts, wrong_text
 from reports.findings import Findings
 from reports.plots import Picture, first_choice, pictures
 from reports.statements import foremost
@@ -44,7 +45,12 @@ NEVER = 1e18
 
 
 def render(
-    frame: pd.DataFrame, cells: pd.DataFrame, findings: Findings, groups: Sequence[GroupRow], setting: Setting
+    frame: pd.DataFrame,
+    cells: pd.DataFrame,
+    findings: Findings,
+    groups: Sequence[GroupRow],
+    setting: Setting,
+    costs: Sequence[BudgetRow] = (),
 ) -> str:
     """The page.
 
@@ -54,6 +60,7 @@ def render(
         findings: what is in them.
         groups: gated against ungated.
         setting: the conditions of the run.
+        costs: the error budgets, from :func:`reports.budgets.budgets`.
 
     Returns:
         HTML that holds its scripts, styles and numbers; names and messages are escaped.
@@ -78,6 +85,9 @@ def render(
         kinds=KINDS,
         glossary=GLOSSARY,
         groups=group_rows(groups),
+        budget_about=ABOUT,
+        budget_columns=["construction", *headings(), "wrong by itself"],
+        budgets=[[row.construction, *texts(row), wrong_text(row) or "–"] for row in costs],
         state={
             "programs": setting.programs,
             "lengths": setting.lengths,

@@ -219,10 +219,13 @@ def conditional_text(conditional: str) -> str:
 # ---------------------------------------------------------------- Markdown
 
 
-def markdown(findings: Findings, groups: Sequence[GroupRow], setting: Setting) -> str:
-    """The summary as a Markdown document."""
+def markdown(
+    findings: Findings, groups: Sequence[GroupRow], setting: Setting, more: Sequence[str] = ()
+) -> str:
+    """The summary as a Markdown document; ``more`` are lines between its tables and its words."""
     lines = ["# Drift report", "", escaped(findings.statements[0].text), ""]
-    lines += [*findings_lines(findings), "", *groups_lines(groups), "", *words_lines(), "", "## About", ""]
+    lines += [*findings_lines(findings), "", *groups_lines(groups), "", *more]
+    lines += [*words_lines(), "", "## About", ""]
     lines += [f"- Tokens per prompt: {setting.lengths}; {setting.seeds}", *about_lines(setting)]
     return "\n".join(lines) + "\n"
 

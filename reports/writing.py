@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.budgets import budget_lines, budgets
 from reports.files import beside
 from reports.findings import Findings, find
 from reports.page import render
-from reports.summary import markdown, setting_of
+from reports.summary import escaped, markdown, setting_of
 from reports.tables import GroupRow, cells_of, grouped, named
 
 FRAME, PAGE, SUMMARY = "drift.parquet", "index.html", "summary.md"
@@ -35,7 +36,9 @@ def write_report(frame: pd.DataFrame, folder: Path) -> tuple[Findings, list[Grou
     shown = named(frame)
     cells = cells_of(shown)
     findings, groups, setting = find(shown), grouped(cells), setting_of(shown)
-    page, summary = render(shown, cells, findings, groups, setting), markdown(findings, groups, setting)
+    costs = budgets(shown)
+    page = render(shown, cells, findings, groups, setting, costs)
+    summary = markdown(findings, groups, setting, budget_lines(costs, escaped))
     writers: dict[str, Callable[[Path], object]] = {
         FRAME: lambda path: frame.to_parquet(path, index=False),
         PAGE: lambda path: path.write_text(page, encoding="utf-8"),

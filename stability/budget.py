@@ -56,8 +56,7 @@ def lone_policies(policy: AnyPolicy, rest: AnyFormat | None = None) -> dict[str,
     """
     whole = as_policy(policy)
     if rest is None:
-        narrow = all(2 * fmt.precision <= FLOAT64.precision for fmt in whole.formats.values())
-        rest = FLOAT64 if narrow and whole.binary else WIDE
+        rest = FLOAT64 if in_floats(whole) else WIDE
     clean = replace(as_policy(rest), rounding=whole.rounding, seed=whole.seed)
     return {
         source: replace(clean, **{place: whole.formats[place] for place in places})  # type: ignore[arg-type]
@@ -86,11 +85,31 @@ def measured_budget(
         steps: those that are wanted.
         run: executes a model under a policy.
     """
+    return error_budget(lone_outputs(model, tokens, policy, run=run), truth, steps)
+
+
+def lone_outputs(
+    model: Model, tokens: npt.NDArray[Any], policy: AnyPolicy, *, run: Run
+) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of a run, and of one run for every source that the policy has, by source.
+
+    Args:
+        model: a compiled model.
+        tokens: (T, input_dim), exact.
+        policy: under test.
+        run: executes a model under a policy.
+    """
     outputs = {ALL: run(model, tokens, policy)}
     for source, lone in lone_policies(policy).items():
         if lone.uniform is None:
             outputs[source] = run(model, tokens, lone)
-    return error_budget(outputs, truth, steps)
+    return outputs
+
+
+def in_floats(policy: AnyPolicy) -> bool:
+    """Whether float64 is as good as exact beside a policy, so that its lone runs are fast."""
+    whole = as_policy(policy)
+    return whole.binary and all(2 * fmt.precision <= FLOAT64.precision for fmt in whole.formats.values())
 
 
 def error_budget(

@@ -15,6 +15,7 @@ from compiler.compiling import TARGETS, check_target
 from compiler.config import CompileConfig
 from compiler.errors import ConfigError
 from stability.attribution import FIRST
+from stability.budget_cells import BUDGET, budget_record, check_budget
 from stability.cells import (
     ACTIVATIONS,
     COLUMNS,
@@ -65,6 +66,7 @@ def drift(
     parameters: dict[str, str] | None = None,
     engine: str | None = None,
     states: bool = False,
+    budget: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -86,6 +88,8 @@ def drift(
             for floats, ``mpmath`` for mpmath formats.
         states: also tell of every cell which named state drifts first, in the columns
             :data:`stability.attribution.FIRST`; takes about twice as long.
+        budget: also tell of every cell which place of rounding makes how much of its error, in the
+            columns :data:`stability.budget_cells.BUDGET`; takes about seven times as long.
         jobs: processes; default: one per core.
         progress: called with (done, total, what) after every task.
 
@@ -104,6 +108,8 @@ def drift(
     settled = tuple(named_config(config) for config in configs)
     if engine is not None:
         check_engine(engine)
+    if budget:
+        check_budget(engine)
     for conditional in conditionals or ():
         CompileConfig(conditional=conditional)  # type: ignore[arg-type]  # checked by the constructor
     if length is not None and length < 1:
@@ -122,15 +128,19 @@ def drift(
         states=states,
     )
     groups = list(grid.groups())
-    return drift_frame([record for rows in _run_all(groups, jobs, progress) for record in rows])
+    return drift_frame(
+        [record for rows in _run_all(groups, jobs, progress, budget=budget) for record in rows]
+    )
 
 
 def drift_frame(records: Sequence[Record]) -> pd.DataFrame:
     """Rows of cells as a sorted frame with the columns and types of :mod:`stability.cells`.
 
-    The columns :data:`stability.attribution.FIRST` are added where the rows have them.
+    The columns :data:`stability.attribution.FIRST` and :data:`stability.budget_cells.BUDGET` are
+    added where the rows have them.
     """
-    more = FIRST if any(name in record for record in records[:1] for name in FIRST) else {}
+    known = records[0] if records else {}
+    more = {name: kind for name, kind in (FIRST | BUDGET).items() if name in known}
     frame = pd.DataFrame(records, columns=[*COLUMNS, *more]).astype(TYPES | more)
     return frame.sort_values(list(ORDER), kind="stable", ignore_index=True)
 
@@ -146,18 +156,26 @@ def _subjects(programs: Sequence[str] | None, parameters: dict[str, str] | None)
     return found
 
 
-def _run_all(groups: list[Group], jobs: int | None, progress: Progress | None) -> Iterator[list[Record]]:
+def _run_all(
+    groups: list[Group], jobs: int | None, progress: Progress | None, *, budget: bool
+) -> Iterator[list[Record]]:
     report = progress or (lambda _done, _total, _what: None)
     report(0, len(groups), "")
     workers = min(jobs if jobs is not None else joblib.cpu_count(), len(groups)) or 1
     pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    finished: Iterable[tuple[str, list[Record]]] = pool(joblib.delayed(_run_group)(each) for each in groups)
+    finished: Iterable[tuple[str, list[Record]]] = pool(
+        joblib.delayed(_run_group)(each, budget=budget) for each in groups
+    )
     for done, (title, records) in enumerate(finished, start=1):
         report(done, len(groups), title)
         yield records
 
 
-def _run_group(group: Group) -> tuple[str, list[Record]]:
+def _run_group(group: Group, *, budget: bool) -> tuple[str, list[Record]]:
     """All cells of one group; a refusal is a row, not a failure of the rest."""
     bench = Bench(group.setup)
-    return group.setup.title, [row for member in group.members for row in bench.rows(member)]
+    records: list[Record] = []
+    for member in group.members:
+        more = budget_record(bench, member) if budget else {}
+        records.extend(row | more for row in bench.rows(member))
+    return group.setup.title, records

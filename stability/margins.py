@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 from gmpy2 import mpq
 
-from compiler.errors import Span
+from compiler.errors import ConfigError, Span
 from compiler.exact import ONE, ZERO
 from compiler.lowering import Lowered
 from compiler.model import exact_tokens
@@ -43,8 +43,9 @@ from compiler.scalars import (
     combine,
 )
 from compiler.schedule import live_symbols
-from stability.formats import AnyFormat
+from stability.formats import AnyFormat, ExactFormat
 from stability.measures import sample_steps, to_float, ulp
+from stability.policy import AnyPolicy, as_policy
 from stability.state_truth import StateTruth
 from stability.states import Titles
 
@@ -110,6 +111,22 @@ def _position(graph: ScalarGraph, symbol: int) -> Form | None:
             return (upper if difference.shift > 0 else lower).scaled(1 / height)
         case _:
             return None
+
+
+def coarsest(policy: AnyPolicy) -> AnyFormat:
+    """The format whose ulps count under a policy: the least precise of its sums, activations and states.
+
+    Raises:
+        ConfigError: all of them are exact, so that there are no ulps.
+    """
+    whole = as_policy(policy)
+    places = (whole.accumulator, whole.activations, whole.state)
+    rounded = [fmt for fmt in places if not isinstance(fmt, ExactFormat)]
+    if not rounded:
+        raise ConfigError.single(
+            "exact values have no ulps, so no margins", hint="choose a format that rounds, such as float16"
+        )
+    return min(rounded, key=lambda fmt: fmt.precision)
 
 
 def margins(

@@ -28,6 +28,7 @@ from reports.cli import options
 from reports.cli.native_options import RELU, check_activation
 from reports.cli.terminal import console_of
 from reports.text import plain
+from stability.budget_cells import check_budget
 from stability.drift import DEFAULT_CONFIGS, DEFAULT_FORMATS, DEFAULT_LENGTH
 from stability.drift import Progress as Report
 from stability.drift import drift as measure
@@ -92,6 +93,9 @@ def drift_command(
         bool,
         typer.Option("--states", help="tell which named state drifts first, and by which law errors grow"),
     ] = False,
+    budget: Annotated[
+        bool, typer.Option("--budget", help="tell which place of rounding makes how much of the error")
+    ] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", help="processes (default: one per core)")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the report")] = Path(
         "drift-report"
@@ -105,7 +109,9 @@ def drift_command(
     for name in names or ():
         load_program(name)
     # Charts and tables take most of the time that the command line needs to start.
+    from reports.budgets import budgets, print_budgets  # noqa: PLC0415
     from reports.summary import print_summary  # noqa: PLC0415
+    from reports.tables import named  # noqa: PLC0415
     from reports.writing import FRAME, PAGE, SUMMARY, write_report  # noqa: PLC0415
 
     _check(target, number_format, conditional, length, seed, jobs)
@@ -117,6 +123,8 @@ def drift_command(
     ]
     if engine is not None:
         check_engine(engine)
+    if budget:
+        check_budget(engine)
     parameters = {name: str(value) for name, value in options.parameters_of(param).items()}
     folder = options.writable_folder(output)
     start = time.monotonic()
@@ -134,12 +142,15 @@ def drift_command(
             parameters=parameters or None,
             engine=engine,
             states=states,
+            budget=budget,
             jobs=jobs,
             progress=report,
         )
     findings, groups = write_report(frame, folder)
     console = console_of(sys.stdout)
     print_summary(console, findings, groups)
+    if budget:
+        print_budgets(console, budgets(named(frame)))
     seconds = time.monotonic() - start
     console.print(
         f"\n{folder / PAGE}  the report; opens in any browser, offline",

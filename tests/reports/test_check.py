@@ -48,6 +48,40 @@ def test_a_false_declaration_is_a_verdict(tmp_path: Path) -> None:
     assert "is 4 at step 3, outside its declared range" in broken.stdout
 
 
+def test_margins_of_a_prompt_are_told(tmp_path: Path) -> None:
+    """--margins names the comparison, its line, the step at which it warns and how close it came."""
+    source, tokens = tmp_path / "late.lsrl", tmp_path / "tokens.csv"
+    source.write_text(COUNTER.replace("assume(count, lo=0, hi=3)", "f_larger(count, 8.5)"), encoding="utf-8")
+    tokens.write_text("1\n" * 12, encoding="utf-8")
+    common = ["check", str(source), "--tokens", str(tokens), "--margins"]
+    told = lsrl(*common, "--format", "float8_e4m3fn-acc32")
+    assert told.exit_code == 0, told.output
+    assert "margins of one comparison in ulps of float8_e4m3fn" in told.stdout
+    (line,) = [each.split() for each in told.stdout.splitlines() if each.endswith(" 0")]
+    # at step 8 the count is 9, μ·9 − 17 lies half a unit from 1/2, and the spacing at μ·9 = 18 is 2
+    assert line[1:] == ["late.lsrl:4", "8", "0.25", "8", "0"]
+    never = lsrl(*common, "--format", "float32")
+    assert "never" in never.stdout
+    csv = "".join("1\n" for _ in range(12))
+    assert lsrl(*[each if each != str(tokens) else "-" for each in common], text=csv).stdout == never.stdout
+    affine = tmp_path / "affine.lsrl"
+    affine.write_text("ForEach:\n    x = Input(dim=1)\n    return 2 * x\n", encoding="utf-8")
+    nothing = lsrl("check", str(affine), "--tokens", str(tokens), "--margins")
+    assert "no comparison reaches the output" in nothing.stdout
+
+
+def test_margins_need_a_prompt_and_ulps(tmp_path: Path) -> None:
+    """Without --tokens, or in exact numbers, margins are refused in one line."""
+    for extra, words in (
+        (["--margins"], "--margins without a prompt"),
+        (["--margins", "--tokens", "-", "--format", "exact"], "exact values have no ulps"),
+    ):
+        done = lsrl("check", "majority", *extra, text="1\n")
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_reduction_is_an_option_of_compilation(tmp_path: Path) -> None:
     """--reduce makes ReLUs affine where ranges allow it, and the bits of a run show the same answer."""
     tokens = tmp_path / "tokens.csv"

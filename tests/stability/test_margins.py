@@ -10,13 +10,15 @@ from gmpy2 import mpq
 
 from compiler.compiling import compile_lowered, settle
 from compiler.config import CompileConfig, Step
+from compiler.errors import ConfigError
 from compiler.exact import ZERO
 from compiler.library import LIBRARY
 from compiler.lowering import Lowered, lower
 from compiler.model import exact_tokens
 from stability.formats import parse_format
-from stability.margins import _Values, comparisons, margin_table, margins
+from stability.margins import _Values, coarsest, comparisons, margin_table, margins
 from stability.measures import first_true
+from stability.policy import parse_policy
 from stability.running import execute
 from stability.state_truth import StateTruth, state_truth
 from stability.subject import Subject, subject
@@ -122,6 +124,17 @@ def test_ramps_that_are_written_out_are_found(tmp_path: Path) -> None:
     found = comparisons(studied(program(tmp_path, text), 5)[0])
     assert [(each.span.line if each.span else None) for each in found] == [3, 4]
     assert [each.position.shift for each in found] == [0, -1]
+
+
+def test_the_coarsest_place_of_a_policy_counts() -> None:
+    """Wide sums do not help what units hand on in a narrow format; exact values have no ulps."""
+    for name, coarse in (
+        ("float16", "float16"), ("float16-acc32", "float16"), ("float16-state32", "float16"),
+        ("float32,state=float16", "float16"), ("exact,accumulator=float32", "float32"),
+    ):  # fmt: skip
+        assert coarsest(parse_policy(name)).name == coarse
+    with pytest.raises(ConfigError, match="no ulps"):
+        coarsest(parse_policy("exact"))
 
 
 def test_a_program_that_decides_nothing_has_no_margins(tmp_path: Path) -> None:
