@@ -38,7 +38,7 @@ def alone() -> Iterator[None]:
         os.close(descriptor)
 
 
-class _SharedCache(FunctionCache):  # type: ignore[misc]
+class _SharedCache(FunctionCache):
     """numba's cache of a function, one process at a time."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
