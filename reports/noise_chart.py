@@ -14,6 +14,7 @@ from stability.noise_horizons import summarise
 from stability.noise_paper import CONDITIONALS
 
 _OTHER = "#777777"
+_PALETTE = ("#222222", "#d55e00", "#0072b2", "#009e73", "#cc79a7")
 _PUBLISHED = "the paper"
 
 
@@ -23,21 +24,24 @@ def horizon_chart(frame: pd.DataFrame) -> AnyChart:
     Tokens count from 1 here, since the scale is logarithmic.  A run without a wrong token is a
     triangle at the length of its prompt; there an interval ends that has no upper end.
 
+    Where all runs are of one model under several conditionals, these are told apart instead.
+
     Args:
         frame: from :func:`stability.noise.noise`; runs with an error are left out.
     """
     runs = frame[frame["error"] == ""]
+    name = _conditional_names if by_conditional(runs) else _names
     runs = runs.assign(
-        model=_names(runs),
+        model=name(runs),
         noise=runs["sigma"].map(sigma_text),
         token=runs["horizon"].add(1).fillna(runs["length"]).astype("int64"),
         outcome=np.where(runs["horizon"].isna(), "none wrong", "first wrong token"),
     )
     cells = summarise(frame)
-    cells = cells.assign(model=_names(cells), noise=cells["sigma"].map(sigma_text))
-    for name in ("median", "low", "high"):
-        cells[name] = cells[name].add(1).fillna(cells["length"]).astype("int64")
-    order = _order(runs)
+    cells = cells.assign(model=name(cells), noise=cells["sigma"].map(sigma_text))
+    for end in ("median", "low", "high"):
+        cells[end] = cells[end].add(1).fillna(cells["length"]).astype("int64")
+    order = _conditionals(runs) if name is _conditional_names else _order(runs)
     longest = max(int(runs["length"].max()), 2) if len(runs) else 2
     noise = [sigma_text(sigma) for sigma in sorted(runs["sigma"].unique())]
     shared = {
@@ -71,6 +75,24 @@ def horizon_chart(frame: pd.DataFrame) -> AnyChart:
     medians = middles.encode(y=alt.Y("median:Q", scale=scale), tooltip=told, **shared)
     width = max(360, 26 * len(order) * len(noise))
     return alt.layer(ends, medians, drawn).properties(width=width, height=320)
+
+
+def by_conditional(frame: pd.DataFrame) -> bool:
+    """Whether runs are of one model under several conditionals."""
+    models = frame[["target", "activation"]].drop_duplicates()
+    return len(models) == 1 and frame["conditional"].nunique() > 1
+
+
+def _conditional_names(frame: pd.DataFrame) -> list[str]:
+    """The conditional of every run."""
+    return [str(each) for each in frame["conditional"]]
+
+
+def _conditionals(runs: pd.DataFrame) -> dict[str, str]:
+    """Conditional → colour, in the order of the paper."""
+    known = [each for each in CONDITIONALS if each in set(runs["conditional"])]
+    found = [*known, *sorted(set(runs["conditional"]) - set(known))]
+    return {each: _PALETTE[k % len(_PALETTE)] for k, each in enumerate(found)}
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -107,11 +129,10 @@ def published_chart(comparisons: Mapping[str, pd.DataFrame]) -> alt.VConcatChart
         [_published(next(iter(comparisons.values()))), *map(_ours, comparisons, comparisons.values())]
     )
     names = [_PUBLISHED, *comparisons]
-    palette = ["#222222", "#d55e00", "#0072b2", "#009e73", "#cc79a7"]
     colour = alt.Color(
         "source:N",
         sort=names,
-        scale=alt.Scale(domain=names, range=[palette[k % len(palette)] for k in range(len(names))]),
+        scale=alt.Scale(domain=names, range=[_PALETTE[k % len(_PALETTE)] for k in range(len(names))]),
         legend=alt.Legend(title=None, orient="bottom", labelLimit=400),
     )
     noise = [sigma_text(sigma) for sigma in sorted(rows["sigma"].unique())]

@@ -9,16 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.comparing import said_of_comparison
-from reports.noise_chart import horizon_chart
-from reports.noise_report import model_name, sigma_text
 from reports.packing import packed
 from reports.page import bundle, embedded, group_rows
 from reports.statements import foremost
 from reports.store_charts import Plot, Source
+from reports.store_noise import noise_failures, noise_plots, noise_table
 from reports.store_report import StoreReport
 from reports.summary import GLOSSARY, KINDS
 from stability.drift import NO_CONDITIONAL
-from stability.noise_horizons import summarise
 
 STATEMENTS = 60
 """Details that the page holds; the rest are counted."""
@@ -82,9 +80,13 @@ COMPARED: tuple[Column, ...] = (
     ("bits_r", "bits there", "bits"),
 )
 NOISY: tuple[Column, ...] = (
-    ("program", "program", "text"),
+    ("title", "program", "text"),
+    ("config", "configuration", "text"),
+    ("conditional", "conditional", "text"),
     ("model", "model", "text"),
     ("format", "format", "text"),
+    ("kind", "noise", "text"),
+    ("states", "states", "text"),
     ("noise", "σ", "text"),
     ("length", "tokens", "count"),
     ("runs", "runs", "count"),
@@ -107,7 +109,7 @@ def render_store(report: StoreReport) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    plots = [*report.plots, *noise_plots(report)]
+    plots = [*report.plots, *noise_plots(report.noise)]
     listing = tables_of(report)
     sources = {plot.name: plot.source for plot in plots if plot.source is not None}
     names = _shared(sources)
@@ -124,6 +126,7 @@ def render_store(report: StoreReport) -> str:
         rest=rest[:STATEMENTS],
         left_out=max(len(rest) - STATEMENTS, 0),
         comparisons=report.findings.comparisons,
+        noise_failures=noise_failures(report.noise),
         groups=group_rows(report.groups),
         without=NO_CONDITIONAL,
         kinds=KINDS,
@@ -146,31 +149,6 @@ def tables_of(report: StoreReport) -> dict[str, tuple[pd.DataFrame, tuple[Column
         found["compared-groups"] = report.other.groups, COMPARED
     if report.noise is not None:
         found["noise-runs"] = noise_table(report.noise), NOISY
-    return found
-
-
-def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per noisy model and σ."""
-    cells = summarise(frame)
-    models = [model_name(*pair) for pair in zip(cells["target"], cells["activation"], strict=True)]
-    return cells.assign(model=models, noise=cells["sigma"].map(sigma_text))
-
-
-def noise_plots(report: StoreReport) -> list[Plot]:
-    """A chart for every program, format and kind of noise of a noise table."""
-    if report.noise is None:
-        return []
-    keys = ["program", "parameters", "format", "kind", "states", "length"]
-    found: list[Plot] = []
-    for (program, _, format_name, kind, states, length), part in report.noise.groupby(keys, sort=False):
-        if (part["error"] != "").all():
-            continue
-        title = f"{program}, {format_name}, {kind} noise, {states} states, {length:,} tokens"
-        chart = horizon_chart(part)
-        spec = chart.to_dict()
-        width = int(spec.get("width", 400)) + 90
-        number = f"-{len(found) + 1}" if found else ""
-        found.append(Plot(section="noise", name=f"noise{number}", title=title, spec=spec, width=width))
     return found
 
 

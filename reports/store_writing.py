@@ -11,7 +11,8 @@ import vl_convert
 
 from reports.comparing import said_of_comparison
 from reports.files import beside
-from reports.store_page import RUNS, noise_plots, render_store
+from reports.store_noise import noise_plots
+from reports.store_page import RUNS, render_store
 from reports.store_report import StoreReport
 from reports.summary import about_lines, escaped, findings_lines, groups_lines, words_lines
 
@@ -47,7 +48,7 @@ def write_store_report(report: StoreReport, folder: Path, *, pictures: bool = Tr
         folder / SUMMARY: lambda path: path.write_text(text, encoding="utf-8"),
         folder / TABLE: partial(table.to_csv, index=False),
     }
-    for plot in (*report.plots, *noise_plots(report)) if pictures else ():
+    for plot in (*report.plots, *noise_plots(report.noise)) if pictures else ():
         if not plot.drawn(report.chosen):
             continue
         spec = _sized(plot.filled(report.chosen), plot.width)

@@ -8,10 +8,10 @@ row that has its ``error`` and no step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from compiler.real_gates import NativeGates, check_native
 from stability.attribution import VariableDrift, blank_record, drifts, first_record
 from stability.engines.base import Status
 from stability.measures import deviation, first_true, sample_steps, worst
+from stability.noise_weights import DEFAULT_PARTS
 from stability.orders import STEP, execute_in_order, parse_order
 from stability.output_hash import output_hash
 from stability.policy import AnyPolicy, output_format
@@ -83,6 +84,7 @@ ACTIVATIONS: tuple[str, ...] = (RELU, NATIVE)
 IN_STEPS = STEP.name
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,23 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """Gaussian noise on the weights of a cell's model, see :func:`stability.noise.noise`.
+
+    Attributes:
+        sigma: σ; 0 is the model itself.
+        kind: ``relative`` or ``absolute``.
+        include: the weights that get it, in the order of :data:`stability.noise_weights.PARTS`.
+        states: ``free`` or ``clean``.
+    """
+
+    sigma: float
+    kind: str = "relative"
+    include: tuple[str, ...] = DEFAULT_PARTS
+    states: str = "free"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """What tells a cell from the others of its setup.
 
@@ -131,6 +150,8 @@ class Member:
         engine: who executes.
         states: whether it is also told which named state drifts first, in the columns
             :data:`stability.attribution.FIRST`; that takes about twice as long.
+        noise: the cell is a noisy run (:mod:`stability.noise_cells`) instead of one held to its
+            certified reference.
     """
 
     target: str
@@ -139,6 +160,7 @@ class Member:
     order: str = IN_STEPS
     engine: str
     states: bool = False
+    noise: Noise | None = None
 
 
 def has_gates(target: str) -> bool:
@@ -159,6 +181,7 @@ class Bench:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._refusal: LsrlError | None = None
+        self._kept: dict[Callable[[Setup], Any], Any] = {}
         self._model: tuple[tuple[str, NativeGates | None], Model, str] | None = None
 
     def rows(self, member: Member) -> list[Record]:
@@ -174,7 +197,7 @@ class Bench:
         Raises:
             LsrlError: the cell cannot be compiled or run.
         """
-        lowered, truth = self._shared
+        lowered, truth = self._lowered, self.truth
         model, digest = self._compiled(lowered, member)
         rows = list(_measured(self.keys(member), model, digest, member.format, truth))
         first = first_record(self.states(member)) if member.states else {}
@@ -190,41 +213,72 @@ class Bench:
         Raises:
             LsrlError: the cell cannot be compiled or run.
         """
-        lowered, _ = self._shared
-        model, _ = self._compiled(lowered, member)
-        errors = state_errors(lowered, model, member.format, self._state_truth, engine=member.engine)
+        lowered = self._lowered
+        errors = state_errors(
+            lowered, self.model(member), member.format, self._state_truth, engine=member.engine
+        )
         return drifts(errors, generator=np.random.default_rng(self.setup.seed))
+
+    def model(self, member: Member) -> Model:
+        """The compiled model of one cell.
+
+        Raises:
+            LsrlError: it cannot be compiled.
+        """
+        return self._compiled(self._lowered, member)[0]
 
     @cached_property
     def _state_truth(self) -> StateTruth:
-        lowered, truth = self._shared
-        return state_truth(lowered, truth.tokens)
+        return state_truth(self._lowered, self.truth.tokens)
 
     def keys(self, member: Member) -> Record:
         """The :data:`KEYS` of a cell, with λ and μ as lowering settles them where it can."""
         try:
-            config = self._shared[0].config
+            config = self._lowered.config
         except LsrlError:
             config = self.setup.settled
         return keys(self.setup, config, member)
 
     @property
-    def _shared(self) -> tuple[Lowered, _Truth]:
+    def _lowered(self) -> Lowered:
+        return self._unless_refused(lambda: self._program)
+
+    @property
+    def truth(self) -> Truth:
+        """The prompt, and what is right.
+
+        Raises:
+            LsrlError: there is none.
+        """
+        return self._unless_refused(lambda: self._certified)
+
+    def _unless_refused(self, make: Callable[[], T]) -> T:
+        """What is shared; a refusal is final, for every cell."""
         if self._refusal is not None:
             raise self._refusal
         try:
-            return self._made
+            return make()
         except LsrlError as problem:
             self._refusal = problem
             raise
 
+    def once(self, make: Callable[[Setup], T]) -> T:
+        """What a function makes of the setup; it is called when it is first asked for."""
+        if make not in self._kept:
+            self._kept[make] = make(self.setup)
+        made: T = self._kept[make]
+        return made
+
     @cached_property
-    def _made(self) -> tuple[Lowered, _Truth]:
+    def _program(self) -> Lowered:
+        return lower(self.setup.subject.source, self.setup.settled)
+
+    @cached_property
+    def _certified(self) -> Truth:
         setup = self.setup
-        lowered = lower(setup.subject.source, setup.settled)
         tokens = setup.subject.prompt(setup.seed, setup.length)
-        certified = reference(compile_lowered(lowered, UNCOMPILED), tokens)
-        return lowered, _Truth(setup.subject, certified, tokens)
+        certified = reference(compile_lowered(self._program, UNCOMPILED), tokens)
+        return Truth(setup.subject, certified, tokens)
 
     def _gates(self, member: Member) -> NativeGates | None:
         """Real gates, which are chosen for a format; the control has none."""
@@ -241,8 +295,15 @@ class Bench:
         return self._model[1:]
 
 
-class _Truth:
-    """A prompt with its certified reference and the judge of its subject."""
+class Truth:
+    """A prompt with its certified reference and the judge of its subject.
+
+    Attributes:
+        tokens: (T, input_dim), exact.
+        reference: the true outputs.
+        judge: (outputs, true outputs as float64) → which steps are wrong.
+        right: whether the reference equals the program's oracle, if it has one.
+    """
 
     def __init__(self, what: Subject, certified: Reference, tokens: npt.NDArray[Any]) -> None:
         self.tokens = tokens
@@ -258,7 +319,7 @@ class _Truth:
             )
 
 
-def _measured(mine: Record, model: Model, digest: str, policy: AnyPolicy, truth: _Truth) -> Iterator[Record]:
+def _measured(mine: Record, model: Model, digest: str, policy: AnyPolicy, truth: Truth) -> Iterator[Record]:
     order, fmt = parse_order(mine["order"]), output_format(policy)
     execution = execute_in_order(model, truth.tokens, policy, order, engine=mine["engine"])
     wrong = truth.judge(execution.outputs, truth.reference.rounded)

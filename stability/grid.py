@@ -13,7 +13,7 @@ from math import prod
 
 from compiler.compiling import TARGETS, UNCOMPILED
 from compiler.config import CONDITIONALS, CompileConfig
-from stability.cells import IN_STEPS, NO_CONDITIONAL, RELU, Member, Setup, has_gates
+from stability.cells import IN_STEPS, NO_CONDITIONAL, RELU, Member, Noise, Setup, has_gates
 from stability.engines.registry import default_engine
 from stability.policy import AnyPolicy
 from stability.subject import Subject
@@ -55,6 +55,8 @@ class Grid:
         seeds: one prompt per seed.
         lengths: tokens per prompt.
         states: whether every cell is also told which of its named states drifts first.
+        noise: on the weights; if there is any, the grid has these noisy runs instead of drift, step
+            by step and without the control, of every target that can be run so.
     """
 
     subjects: tuple[Subject, ...]
@@ -68,6 +70,7 @@ class Grid:
     seeds: tuple[int, ...] = (0,)
     lengths: tuple[int, ...]
     states: bool = False
+    noise: tuple[Noise, ...] = ()
 
     def groups(self) -> Iterator[Group]:
         """Every cell once, by program, length, seed, configuration and conditional."""
@@ -87,30 +90,40 @@ class Grid:
 
     def _members(self, targets: Sequence[str]) -> Iterator[Member]:
         for activation in self.activations:
-            for target, fmt, order in product(honouring(activation, targets), self.formats, self.orders):
-                if order != IN_STEPS and target not in LINEAR:
-                    continue  # another order is for linear recurrences
-                yield Member(
-                    target=target,
-                    format=fmt,
-                    activation=activation,
-                    order=order,
-                    engine=self.engine or default_engine(fmt),
-                    states=self.states,
-                )
+            for target, fmt in product(honouring(activation, targets), self.formats):
+                for order, noise in self._variants(target):
+                    yield Member(
+                        target=target,
+                        format=fmt,
+                        activation=activation,
+                        order=order,
+                        engine=self.engine or default_engine(fmt),
+                        states=self.states and noise is None,
+                        noise=noise,
+                    )
+
+    def _variants(self, target: str) -> list[tuple[str, Noise | None]]:
+        """Orders of evaluation and noise of the cells of a target."""
+        if self.noise:
+            return [(IN_STEPS, noise) for noise in self.noise if takes_noise(target, noise.states)]
+        return [(order, None) for order in self.orders if order == IN_STEPS or target in LINEAR]
 
     @property
     def size(self) -> int:
         """How many cells it has, without making them."""
-        in_steps = IN_STEPS in self.orders
         count = sum(
-            len(self.orders) if target in LINEAR else in_steps
+            len(self._variants(target))
             for activation in self.activations
             for subject in self.subjects
             for _, targets in by_conditional(subject, self.targets, self.conditionals)
             for target in honouring(activation, targets)
         )
         return count * prod(len(axis) for axis in (self.configs, self.formats, self.seeds, self.lengths))
+
+
+def takes_noise(target: str, states: str) -> bool:
+    """Whether noisy runs of a target are of interest: it is compiled, and has states if they are clean."""
+    return target in TARGETS and not (states == "clean" and TARGETS[target].windowed)
 
 
 def honouring(activation: str, targets: Sequence[str]) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ COLUMNS = (
     "program", "parameters", "target", "activation", "format", "config", "conditional", "kind", "include",
     "states", "sigma", "seed", "length", "horizon", "wrong_share", "max_abs_error", "first_bad", "error",
 )  # fmt: skip
-_TYPES = {
+RESULTS = ("sigma", "horizon", "wrong_share", "max_abs_error", "first_bad", "error")
+"""Those of them that a run finds, by its σ."""
+TYPES = {
     "sigma": "float64",
     "seed": "int64",
     "length": "int64",
@@ -80,19 +82,53 @@ def early_prompt(what: Subject, seed: int, length: int) -> npt.NDArray[Any]:
     return known(np.random.default_rng(seed), length, what.parameters)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What all runs of a measurement share."""
+Judge = Callable[[npt.NDArray[Any], npt.NDArray[np.float64]], npt.NDArray[np.bool_]]
 
-    subject: Subject
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the runs of a measurement have in common, whatever their models and prompts.
+
+    Attributes:
+        sigmas: of the noise.
+        kind: of the noise.
+        include: the weights that get it.
+        states: ``free`` or ``clean``.
+        format: of the noisy model.
+        engine: who executes free runs; ``None`` chooses by format.
+    """
+
     sigmas: tuple[float, ...]
     kind: str
     include: tuple[str, ...]
     states: str
     format: AnyPolicy
-    engine: str | None
-    length: int
-    prompt: Prompt
+    engine: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """A prompt, its true outputs and how others are judged.
+
+    Attributes:
+        tokens: (T, dim), exact.
+        true: (T, out).
+        judge: (outputs, true) → which steps are wrong.
+    """
+
+    tokens: npt.NDArray[Any]
+    true: npt.NDArray[np.float64]
+    judge: Judge
+
+
+def question(what: Subject, seed: int, length: int, prompt: Prompt = early_prompt) -> Question:
+    """A prompt of a subject with its truth.
+
+    Raises:
+        LsrlError: it cannot be drawn, or has no certified reference.
+    """
+    tokens = prompt(what, seed, length)
+    return Question(tokens=tokens, true=_truth(what, tokens), judge=what.judge())
 
 
 def noise(
@@ -144,35 +180,43 @@ def noise(
     chosen = tuple(part for part in PARTS if part in include) if set(include) <= set(PARTS) else (*include,)
     for sigma in sigmas:
         check_noise(sigma, kind, chosen)
-    _check(states, fmt, engine, length, seeds)
+    check_states(states, fmt, engine)
+    _check(length, seeds)
     if not (models and sigmas):
         raise ConfigError.single("noise on no model" if not models else "no sigma", hint="give at least one")
-    plan = _Plan(
-        subject=subject(what) if isinstance(what, str) else what,
+    studied = subject(what) if isinstance(what, str) else what
+    plan = Plan(
         sigmas=tuple(dict.fromkeys(float(sigma) for sigma in sigmas)),
         kind=kind,
         include=chosen,
         states=states,
         format=fmt,
         engine=engine,
-        length=length,
-        prompt=prompt,
     )
-    prompt(plan.subject, seeds[0], length)  # what no model can read is a mistake, not a failed run
+    ask = partial(question, studied, length=length, prompt=prompt)
+    prompt(studied, seeds[0], length)  # what no model can read is a mistake, not a failed run
     tasks = [(model, seed) for model in models for seed in dict.fromkeys(seeds)]
     report = progress or (lambda _done, _total, _what: None)
     report(0, len(tasks), "")
     workers = min(jobs if jobs is not None else joblib.cpu_count(), len(tasks)) or 1
     pool = joblib.Parallel(n_jobs=workers, return_as="generator")
     records: list[Record] = []
-    runs = pool(joblib.delayed(_run)(plan, model, seed) for model, seed in tasks)
+    runs = pool(
+        joblib.delayed(_run)(plan, _keys(plan, studied, length, model), model, seed, ask)
+        for model, seed in tasks
+    )
     for done, ((model, _), found) in enumerate(zip(tasks, runs, strict=True), start=1):
         records.extend(found)
         report(done, len(tasks), model.target)
-    return pd.DataFrame(records, columns=list(COLUMNS)).astype(_TYPES)
+    return pd.DataFrame(records, columns=list(COLUMNS)).astype(TYPES)
 
 
-def _check(states: str, fmt: AnyPolicy, engine: str | None, length: int, seeds: Sequence[int]) -> None:
+def check_states(states: str, fmt: AnyPolicy, engine: str | None) -> None:
+    """Refuse a way of running noisy models that the format or the engine does not have.
+
+    Raises:
+        ConfigError: it is not had.
+    """
     if states not in STATES:
         raise ConfigError.single(f"unknown states {states!r}", hint="one of " + ", ".join(STATES))
     if states == "clean" and fmt.name not in FORCED:
@@ -183,6 +227,9 @@ def _check(states: str, fmt: AnyPolicy, engine: str | None, length: int, seeds: 
             raise ConfigError.single(
                 f"engine {engine!r} with clean states", hint="teacher-forced runs have an engine of their own"
             )
+
+
+def _check(length: int, seeds: Sequence[int]) -> None:
     if length < 1:
         raise ConfigError.single(f"a prompt of {length} tokens", hint="give a length of at least 1")
     if not seeds or min(seeds) < 0:
@@ -198,33 +245,50 @@ def configuration_of(model: Model) -> str:
     return "custom"
 
 
-def _run(plan: _Plan, model: Model, seed: int) -> list[Record]:
-    """All σ of one model and one seed; a refusal is a row, not a failure of the rest."""
-    keys: Record = {
-        "program": plan.subject.name,
-        "parameters": plan.subject.parameter_text,
+def _keys(plan: Plan, what: Subject, length: int, model: Model) -> Record:
+    return {
+        "program": what.name,
+        "parameters": what.parameter_text,
         "target": model.target,
         "activation": model.activation,
         "format": plan.format.name,
         "config": configuration_of(model),
-        "conditional": model.settings.get("conditional", "") if plan.subject.branches else NO_CONDITIONAL,
+        "conditional": model.settings.get("conditional", "") if what.branches else NO_CONDITIONAL,
         "kind": plan.kind,
         "include": "+".join(plan.include),
         "states": plan.states,
-        "seed": seed,
-        "length": plan.length,
+        "length": length,
     }
+
+
+def _run(plan: Plan, keys: Record, model: Model, seed: int, ask: Callable[..., Question]) -> list[Record]:
+    """All σ of one model and one seed; a refusal is a row, not a failure of the rest."""
+    mine = keys | {"seed": seed}
     try:
-        tokens = plan.prompt(plan.subject, seed, plan.length)
-        true = _truth(plan.subject, tokens)
-        judge = plan.subject.judge()
-        return [
-            keys | {"sigma": sigma} | _measured(outputs, first_bad, true, judge)
-            for sigma, outputs, first_bad in _outputs(plan, model, seed, tokens)
-        ]
+        return [mine | found for found in noisy_runs(plan, model, seed, ask(seed=seed))]
     except LsrlError as problem:
-        empty: Record = dict.fromkeys(("horizon", "wrong_share", "max_abs_error", "first_bad"))
-        return [keys | empty | {"sigma": sigma, "error": str(problem)} for sigma in plan.sigmas]
+        return [mine | failed_run(sigma, problem) for sigma in plan.sigmas]
+
+
+def noisy_runs(plan: Plan, model: Model, seed: int, asked: Question) -> Iterator[Record]:
+    """What every σ does to a model: the columns of :data:`RESULTS`.
+
+    Args:
+        plan: the noise, and how the models run.
+        model: without noise.
+        seed: of the noise.
+        asked: the prompt.
+
+    Raises:
+        LsrlError: the model cannot be run.
+    """
+    for sigma, outputs, first_bad in _outputs(plan, model, seed, asked.tokens):
+        yield {"sigma": sigma} | _measured(outputs, first_bad, asked)
+
+
+def failed_run(sigma: float, problem: Exception | str) -> Record:
+    """The columns of :data:`RESULTS` of a run that could not be made."""
+    return dict.fromkeys(RESULTS) | {"sigma": sigma, "error": str(problem)}
 
 
 def _truth(what: Subject, tokens: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -235,7 +299,7 @@ def _truth(what: Subject, tokens: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _outputs(
-    plan: _Plan, model: Model, seed: int, tokens: npt.NDArray[Any]
+    plan: Plan, model: Model, seed: int, tokens: npt.NDArray[Any]
 ) -> Iterator[tuple[float, npt.NDArray[Any], int | None]]:
     """Per σ: the outputs (T, out), and the first step with an inf or nan."""
     noisy: Mapping[float, Model] = {
@@ -256,15 +320,10 @@ def _outputs(
         yield sigma, outputs, first_true(~np.isfinite(outputs).all(axis=1))
 
 
-def _measured(
-    outputs: npt.NDArray[Any],
-    first_bad: int | None,
-    true: npt.NDArray[np.float64],
-    judge: Callable[[npt.NDArray[Any], npt.NDArray[np.float64]], npt.NDArray[np.bool_]],
-) -> Record:
-    wrong = judge(outputs, true)
+def _measured(outputs: npt.NDArray[Any], first_bad: int | None, asked: Question) -> Record:
+    wrong = asked.judge(outputs, asked.true)
     with np.errstate(invalid="ignore", over="ignore"):
-        errors = np.abs(outputs.astype(np.float64) - true)
+        errors = np.abs(outputs.astype(np.float64) - asked.true)
     return {
         "horizon": first_true(wrong),
         "wrong_share": float(wrong.mean()),

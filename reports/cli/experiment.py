@@ -15,6 +15,7 @@ from rich.table import Table
 from reports.cli import options
 from reports.cli.drift import progress_on
 from reports.cli.terminal import console_of
+from reports.noise_report import sigma_text
 from reports.store_reading import limits_text
 from reports.text import plain
 from stability.experiment import (
@@ -22,6 +23,7 @@ from stability.experiment import (
     Interrupted,
     Outcome,
     load_experiment,
+    read_noise,
     read_store,
     run_experiment,
     shipped,
@@ -112,13 +114,10 @@ def run_command(
         again = shlex.join(["lsrl", "experiment", "run", name, "-o", str(output)])
         typer.echo(f"interrupted: {kept}to go on: {plain(again)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    rows = read_store(output, only=outcome.cells, complain=lambda line: typer.echo(plain(line), err=True))
-    _summarise(experiment, outcome, rows, output, time.monotonic() - start)
+    _summarise(experiment, outcome, output, time.monotonic() - start)
 
 
-def _summarise(
-    experiment: Experiment, outcome: Outcome, rows: pd.DataFrame, store: Path, seconds: float
-) -> None:
+def _summarise(experiment: Experiment, outcome: Outcome, store: Path, seconds: float) -> None:
     console = console_of(sys.stdout)
 
     def tell(line: str) -> None:
@@ -128,7 +127,13 @@ def _summarise(
         typer.echo(f"computed again: {plain(problem)}", err=True)
     tell(f"{experiment.name}: {len(outcome.cells):,} cells, {outcome.found:,} of them finished before; "
          f"{seconds:.0f} s")  # fmt: skip
-    cells = rows.drop_duplicates("cell")
+    rows, noisy = (
+        read(store, only=outcome.cells, complain=lambda line: typer.echo(plain(line), err=True))
+        for read in (read_store, read_noise)
+    )
+    cells = pd.concat(
+        [frame.drop_duplicates("cell")[["cell", "failure", "error"]] for frame in (rows, noisy)]
+    )
     for kind, said in ((REFUSED, "refused"), (BROKEN, "failed unexpectedly"), (DIED, "died")):
         failing = cells[cells["failure"] == kind]
         if not failing.empty:
@@ -139,7 +144,10 @@ def _summarise(
     if limits:
         beyond = rows.loc[experiment.thresholds.beyond(rows), "cell"].nunique()
         tell(f"drifted: {beyond:,} cells ({limits})")
-    tell(f"{store}  the store: {len(rows):,} rows")
+    if len(noisy):
+        wrong = int(noisy["horizon"].notna().sum())
+        tell(f"with noise: {wrong:,} of {(noisy['error'] == '').sum():,} runs have a wrong token")
+    tell(f"{store}  the store: {len(rows) + len(noisy):,} rows")
     broken = int(cells["failure"].isin([BROKEN, DIED]).sum())
     if broken:
         typer.echo(
@@ -161,9 +169,21 @@ def _axes(grid: Grid) -> dict[str, list[str]]:
         "order": list(grid.orders),
         "lengths": [f"{length:,}" for length in grid.lengths],
         "seeds": _ranges(grid.seeds),
+        **_noise(grid),
         "states": ["which drifts first" if grid.states else "not asked"],
         "engine": [engine],
         "cells": [f"{grid.size:,}"],
+    }
+
+
+def _noise(grid: Grid) -> dict[str, list[str]]:
+    if not grid.noise:
+        return {}
+    kinds = dict.fromkeys(f"{each.kind} on {' and '.join(each.include)}" for each in grid.noise)
+    return {
+        "noise": [" or ".join(kinds)],
+        "σ": list(dict.fromkeys(sigma_text(each.sigma) for each in grid.noise)),
+        "before a step": list(dict.fromkeys(f"{each.states} states" for each in grid.noise)),
     }
 
 

@@ -17,8 +17,9 @@ from reports.cli.drift import progress_on
 from reports.cli.terminal import console_of
 from reports.text import plain
 from stability.drift import Progress
+from stability.experiment import read_noise as read_store_noise
 from stability.experiment import read_store
-from stability.experiment.store import CELLS, DAMAGED, EXPERIMENTS
+from stability.experiment.store import DAMAGED, EXPERIMENTS, SCHEMAS
 
 Stored = Annotated[Path, typer.Argument(metavar="STORE", help="a folder of: lsrl experiment run … -o STORE")]
 Other = Annotated[
@@ -37,7 +38,8 @@ def report_command(
         typer.Option(
             "--noise",
             metavar="FILE",
-            help="a table of: lsrl noise … -o DIR (default: noise.parquet or noise.csv in STORE)",
+            help="a table of: lsrl noise … -o DIR, shown beside the noisy runs of STORE "
+            "(default: noise.parquet or noise.csv in STORE)",
         ),
     ] = None,
     charts: Annotated[
@@ -49,6 +51,7 @@ def report_command(
     Given STORE2, it also says in which cells STORE does better and in which worse.
     """
     # Charts and tables take most of the time that the command line needs to start.
+    from reports.store_noise import joined  # noqa: PLC0415
     from reports.store_reading import experiments_of, noise_in, read_noise  # noqa: PLC0415
     from reports.store_report import report_name, store_report  # noqa: PLC0415
     from reports.store_terminal import print_store  # noqa: PLC0415
@@ -59,11 +62,13 @@ def report_command(
     frame = read_store(store, complain=notes.append)
     beside = None if other is None else (report_name(other), read_store(other, complain=notes.append))
     table = noise_in(store) if noise is None else noise
-    noisy = None if table is None else read_noise(table)
+    noisy = [read_store_noise(store, complain=notes.append)]
+    if table is not None:
+        noisy.append(read_noise(table))
     folder = options.writable_folder(output)
     with _progress() as progress:
         report = store_report(
-            report_name(store), frame, experiments_of(store), notes=notes, noise=noisy, other=beside,
+            report_name(store), frame, experiments_of(store), notes=notes, noise=joined(noisy), other=beside,
             progress=progress,
         )  # fmt: skip
     written = write_store_report(report, folder, pictures=charts)
@@ -92,7 +97,7 @@ def _progress() -> Iterator[Progress | None]:
 def _check(output: Path, stores: list[Path]) -> None:
     """Refuse to write among the cells of a store."""
     for store in stores:
-        own = [store, *(store / name for name in (CELLS, EXPERIMENTS, DAMAGED))]
+        own = [store, *(store / name for name in (*SCHEMAS, EXPERIMENTS, DAMAGED))]
         if output.resolve() in [each.resolve() for each in own]:
             raise ConfigError.single(
                 f"-o {output} is a folder of the store itself", hint="choose another place with -o"

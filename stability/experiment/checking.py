@@ -6,26 +6,25 @@ Every mistake is a finding with its line; nothing stops at the first one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from compiler.compiling import TARGETS, check_target, compile_program
 from compiler.config import CONDITIONALS, CompileConfig
 from compiler.exact import exact
-from compiler.loading import SUFFIX as PROGRAM_SUFFIX
-from compiler.loading import library_names
 from compiler.model import Model
 from compiler.text import parse_program
-from stability.cells import ACTIVATIONS, IN_STEPS, RELU, has_gates
+from stability.cells import ACTIVATIONS, IN_STEPS, RELU, Noise, has_gates
 from stability.engines.registry import check_engine, find_engine
 from stability.experiment.places import Key
+from stability.experiment.programs import Axes, read_parameters, read_programs, subjects_of
 from stability.experiment.reading import (
     Findings,
+    each_of,
     known_keys,
     listed,
     number_of,
@@ -35,18 +34,18 @@ from stability.experiment.reading import (
     whole_of,
 )
 from stability.experiment.thresholds import Thresholds, thresholds_of
-from stability.grid import NAMED_CONFIGS, Grid, named_config
+from stability.grid import NAMED_CONFIGS, Grid, named_config, takes_noise
+from stability.measures import to_float
+from stability.noise import STATES, check_states
+from stability.noise_weights import DEFAULT_PARTS, KINDS, PARTS, check_noise
 from stability.orders import parse_order
 from stability.policy import AnyPolicy, parse_policy
-from stability.subject import Subject, subject
 
 LONGEST = 10_000_000
 """Tokens of a prompt."""
 LARGEST_SEED = 2**63 - 1
 MAX_CELLS = 100_000
 """Cells of an experiment."""
-MAX_SUBJECTS = 1_000
-"""Programs with their parameters."""
 DEFAULT_FORMATS = ("float16", "float32", "float64")
 DEFAULT_LENGTH = 4_000
 
@@ -57,11 +56,22 @@ AXES = (
 """What a ``[[grid]]`` may say; what stands above the grids holds for all of them."""
 TOP = ("name", "description", *AXES, "thresholds", "grid")
 
+NOISE_AXES = tuple(name for name in AXES if name not in {"order", "noise", "states"})
+"""What a ``[noise]`` may say in place of its grid, besides :data:`NOISE`."""
+NOISE = ("sigma", "kind", "include", "states")
+
 FACTORS = ("step", "complement", "mu", "lam", "reduce")
 """Factors of a configuration that an experiment may set."""
 
-_Axes = dict[str, tuple[Key, Any]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noisy:
+    """A table ``[noise]``: what is put on the weights, and the axes that differ from the grid's."""
+
+    levels: tuple[Noise, ...]
+    axes: Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +89,6 @@ class Checked:
     description: str
     grids: tuple[Grid, ...]
     thresholds: Thresholds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """A program of a list, not loaded yet."""
-
-    key: Key
-    name: str
-    parameters: dict[str, tuple[str, ...]]
 
 
 def check(raw: dict[str, Any], findings: Findings, folder: Path) -> Checked:
@@ -110,13 +111,13 @@ def check(raw: dict[str, Any], findings: Findings, folder: Path) -> Checked:
     common = _axes(raw, (), findings)
     tables = raw.get("grid")
     if tables is None:
-        grids = [_grid(common, (), findings, folder)]
+        grids = _grids(common, (), findings, folder)
     else:
         grids = []
         for key, each in listed(findings, ("grid",), tables):
             table = table_of(findings, key, each)
             known_keys(findings, key, table, AXES)
-            grids.append(_grid(common | _axes(table, key, findings), key, findings, folder))
+            grids += _grids({**common, **_axes(table, key, findings)}, key, findings, folder)
     found = tuple(grid for grid in grids if grid is not None)
     size = sum(grid.size for grid in found)
     if size > MAX_CELLS:
@@ -126,24 +127,14 @@ def check(raw: dict[str, Any], findings: Findings, folder: Path) -> Checked:
     return Checked(name=name, description=description, grids=found, thresholds=thresholds)
 
 
-def _axes(table: dict[str, Any], key: Key, findings: Findings) -> _Axes:
+def _axes(table: dict[str, Any], key: Key, findings: Findings) -> Axes:
     """The axes that a table names, each read, with the key that it stands under."""
-    found: _Axes = {}
+    found: dict[str, tuple[Key, Any]] = {}
     for name in AXES:
         if name in table:
             place = (*key, name)
             found[name] = place, READERS[name](findings, place, table[name])
     return found
-
-
-def _each(read: Callable[[Findings, Key, Any], Any]) -> Callable[[Findings, Key, Any], tuple[Any, ...]]:
-    """A reader of lists from a reader of one value; what is wrong is left out."""
-
-    def reader(findings: Findings, key: Key, value: Any) -> tuple[Any, ...]:
-        values = [read(findings, place, each) for place, each in listed(findings, key, value)]
-        return tuple(dict.fromkeys(each for each in values if each is not None))
-
-    return reader
 
 
 def _named(check_name: Callable[[str], Any]) -> Callable[[Findings, Key, Any], Any]:
@@ -154,21 +145,6 @@ def _named(check_name: Callable[[str], Any]) -> Callable[[Findings, Key, Any], A
         return None if name is None else findings.guard(key, partial(check_name, name))
 
     return reader
-
-
-def _activation(findings: Findings, key: Key, value: Any) -> str | None:
-    name = text_of(findings, key, value)
-    if name is None or name in ACTIVATIONS:
-        return name
-    findings.wrong(key, name, "unknown activation", f"one of {', '.join(ACTIVATIONS)}")
-    return None
-
-
-def _conditional(findings: Findings, key: Key, value: Any) -> str | None:
-    if isinstance(value, str) and value in CONDITIONALS:
-        return value
-    findings.wrong(key, value, "unknown conditional", "one of " + ", ".join(CONDITIONALS))
-    return None
 
 
 def _config(findings: Findings, key: Key, value: Any) -> tuple[str, CompileConfig] | None:
@@ -200,46 +176,6 @@ def _factor(findings: Findings, key: Key, name: str, value: Any) -> Any:
     return text_of(findings, key, value)
 
 
-def _parameters(findings: Findings, key: Key, value: Any) -> dict[str, tuple[str, ...]]:
-    return {
-        name: _each(number_of)(findings, (*key, name), given)
-        for name, given in table_of(findings, key, value).items()
-    }
-
-
-def _program(findings: Findings, key: Key, value: Any) -> _Wanted | None:
-    """``"majority"``, ``"mine.lsrl"`` or ``{ name = "dictionary", parameters = { n = 10 } }``."""
-    table = {"name": value} if isinstance(value, str) else value
-    if not isinstance(table, dict):
-        findings.wrong(
-            key, value, "it has to be a name or a table", '"majority" or { name = "dictionary", … }'
-        )
-        return None
-    known_keys(findings, key, table, ("name", "parameters"))
-    parameters = _parameters(findings, (*key, "parameters"), table.get("parameters", {}))
-    if "name" not in table:
-        findings.add(key, ": a program without a name", 'write { name = "dictionary", … }')
-        return None
-    name = text_of(findings, (*key, "name"), table["name"])
-    return None if name is None else _Wanted(key=key, name=name, parameters=parameters)
-
-
-def _programs(findings: Findings, key: Key, value: Any) -> tuple[_Wanted, ...]:
-    found = [_program(findings, place, each) for place, each in listed(findings, key, value)]
-    return tuple(each for each in found if each is not None)
-
-
-def _later(what: str, hint: str) -> Callable[[Findings, Key, Any], tuple[()]]:
-    """A reader of an axis of which no value is there yet."""
-
-    def reader(findings: Findings, key: Key, value: Any) -> tuple[()]:
-        if value != []:
-            findings.wrong(key, value, f"{what} are not available yet", hint)
-        return ()
-
-    return reader
-
-
 def _seed(findings: Findings, key: Key, value: Any) -> int | None:
     return whole_of(findings, key, value, 0, LARGEST_SEED)
 
@@ -248,19 +184,71 @@ def _length(findings: Findings, key: Key, value: Any) -> int | None:
     return whole_of(findings, key, value, 1, LONGEST)
 
 
+def _sigma(findings: Findings, key: Key, value: Any) -> float | None:
+    text = number_of(findings, key, value)
+    return None if text is None else findings.guard(key, partial(_checked_sigma, to_float(exact(text))))
+
+
+def _checked_sigma(sigma: float) -> float:
+    check_noise(sigma, KINDS[0], DEFAULT_PARTS)
+    return sigma
+
+
+def _one_of(choices: Sequence[str], what: str) -> Callable[[Findings, Key, Any], str | None]:
+    """A reader of one of a few words."""
+
+    def reader(findings: Findings, key: Key, value: Any) -> str | None:
+        if isinstance(value, str) and value in choices:
+            return value
+        findings.wrong(key, value, f"unknown {what}", f"one of {', '.join(choices)}")
+        return None
+
+    return reader
+
+
+def _noise(findings: Findings, key: Key, value: Any) -> _Noisy:
+    """The table ``[noise]``; σ = 0, the model itself, is always in it."""
+    table = table_of(findings, key, value)
+    known_keys(findings, key, table, (*NOISE, *NOISE_AXES))
+    if "sigma" not in table and isinstance(value, dict):
+        findings.add(key, ": noise of no size", "write sigma = [1e-5, 1e-3]")
+    said: dict[str, Any] = {
+        name: NOISE_READERS[name](findings, (*key, name), table[name]) for name in NOISE if name in table
+    }
+    include = tuple(part for part in PARTS if part in (said.get("include") or DEFAULT_PARTS))
+    levels = product(
+        said.get("kind") or KINDS[:1], said.get("states") or STATES[:1], (0.0, *said.get("sigma", ()))
+    )
+    return _Noisy(
+        levels=tuple(
+            dict.fromkeys(
+                Noise(sigma=sigma, kind=kind, include=include, states=states)
+                for kind, states, sigma in levels
+            )
+        ),
+        axes=_axes({name: given for name, given in table.items() if name in NOISE_AXES}, key, findings),
+    )
+
+
+NOISE_READERS: dict[str, Callable[[Findings, Key, Any], Any]] = {
+    "sigma": each_of(_sigma),
+    "kind": each_of(_one_of(KINDS, "kind of noise")),
+    "include": each_of(_one_of(PARTS, "part of a model")),
+    "states": each_of(_one_of(STATES, "states")),
+}
 READERS: dict[str, Callable[[Findings, Key, Any], Any]] = {
-    "programs": _programs,
-    "parameters": _parameters,
-    "configs": _each(_config),
-    "conditionals": _each(_conditional),
-    "targets": _each(_named(check_target)),
-    "activation": _each(_activation),
-    "order": _each(_named(lambda name: parse_order(name).name)),
-    "formats": _each(_named(parse_policy)),
-    "policies": _each(_named(parse_policy)),
-    "lengths": _each(_length),
-    "seeds": _each(_seed),
-    "noise": _later("noise levels", "leave the key out"),
+    "programs": read_programs,
+    "parameters": read_parameters,
+    "configs": each_of(_config),
+    "conditionals": each_of(_one_of(CONDITIONALS, "conditional")),
+    "targets": each_of(_named(check_target)),
+    "activation": each_of(_one_of(ACTIVATIONS, "activation")),
+    "order": each_of(_named(lambda name: parse_order(name).name)),
+    "formats": each_of(_named(parse_policy)),
+    "policies": each_of(_named(parse_policy)),
+    "lengths": each_of(_length),
+    "seeds": each_of(_seed),
+    "noise": _noise,
     "states": truth_of,
     "engine": _named(check_engine),
 }
@@ -269,7 +257,35 @@ READERS: dict[str, Callable[[Findings, Key, Any], Any]] = {
 # ---------------------------------------------------------------- grids
 
 
-def _grid(axes: _Axes, key: Key, findings: Findings, folder: Path) -> Grid | None:
+def _grids(axes: Axes, key: Key, findings: Findings, folder: Path) -> list[Grid | None]:
+    """The grid of some axes, and that of its noise if there is any."""
+    grids = [_grid(axes, key, findings, folder)]
+    if "noise" not in axes:
+        return grids
+    place, noisy = axes["noise"]
+    own: dict[str, tuple[Key, Any]] = {**axes, **noisy.axes}
+    for name, other in (("formats", "policies"), ("policies", "formats")):
+        if name in noisy.axes and other not in noisy.axes:
+            own.pop(other, None)  # formats of its own are all that it has
+    grid = _grid(own, place, findings, folder)
+    if grid is not None:
+        grid = replace(grid, noise=noisy.levels, orders=(IN_STEPS,), states=False)
+        _check_noise(grid, own, place, findings)
+    return [*grids, grid]
+
+
+def _check_noise(grid: Grid, axes: Axes, key: Key, findings: Findings) -> None:
+    """Refuse noisy runs that no format, engine or target can make."""
+    for states in dict.fromkeys(noise.states for noise in grid.noise):
+        blamed = next((axes[name][0] for name in ("formats", "policies") if name in axes), (*key, "states"))
+        for fmt in grid.formats:
+            findings.guard(blamed, partial(check_states, states, fmt, grid.engine))
+        if not any(takes_noise(target, states) for target in grid.targets):
+            what = "a target that keeps states" if states == "clean" else "an architecture"
+            findings.add((*key, "states"), f": no target here for {states} states", f"add {what} to targets")
+
+
+def _grid(axes: Axes, key: Key, findings: Findings, folder: Path) -> Grid | None:
     """A grid from its axes; ``None`` where something is wrong with them."""
 
     def axis(name: str, usual: Any) -> Any:
@@ -285,7 +301,7 @@ def _grid(axes: _Axes, key: Key, findings: Findings, folder: Path) -> Grid | Non
     blamed = axes["formats" if "formats" in axes else "engine"][0] if engine or "formats" in axes else key
     for fmt in formats:
         findings.guard(blamed, partial(_runs, engine, fmt))
-    subjects = _subjects(axes, findings, folder)
+    subjects = subjects_of(axes, findings, folder)
     targets = axis("targets", tuple(TARGETS))
     if "activation" in axes and RELU not in axis("activation", (RELU,)) and not any(map(has_gates, targets)):
         findings.add(
@@ -318,62 +334,3 @@ def _smallest() -> Model:
     return compile_program(
         parse_program("ForEach:\n    x = Input(dim=1)\n    return ReLU(x)\n"), "linear_rnn"
     )
-
-
-def _subjects(axes: _Axes, findings: Findings, folder: Path) -> tuple[Subject, ...]:
-    """Every program with every combination of its parameters."""
-    above, shared = axes.get("parameters", ((), {}))
-    key, wanted = axes["programs"]
-    found: list[Subject] = []
-    known: set[str] = set()
-    for each in wanted:
-        own = each.name in library_names() or not each.name.endswith(PROGRAM_SUFFIX)
-        place = each.name if own else str(folder / each.name)
-        bare = findings.guard(each.key, partial(subject, place))
-        if bare is None:
-            continue
-        known |= set(bare.parameters)
-        for name in each.parameters:
-            if name not in bare.parameters:
-                choices = ", ".join(sorted(bare.parameters)) or "it has none"
-                findings.add((*each.key, "parameters", name), f": {bare.name} has no such parameter", choices)
-        chosen = {
-            name: values for name, values in (shared | each.parameters).items() if name in bare.parameters
-        }
-        count = prod(len(values) for values in chosen.values())
-        if count + len(found) > MAX_SUBJECTS:
-            findings.add(each.key, f": {count:,} combinations of parameters", f"at most {MAX_SUBJECTS:,}")
-            continue
-        found.extend(_combinations(place, chosen, each.key, findings))
-    for name in shared:
-        if known and name not in known:
-            findings.add((*above, name), ": no program here has it", "one of " + ", ".join(sorted(known)))
-    _distinct(found, key, findings)
-    return tuple(found)
-
-
-def _combinations(
-    place: str, choices: dict[str, tuple[str, ...]], key: Key, findings: Findings
-) -> list[Subject]:
-    found = []
-    for values in product(*choices.values()):
-        chosen = dict(zip(choices, values, strict=True))
-        made = findings.guard(key, partial(_tried, place, chosen))
-        if made is not None:
-            found.append(made)
-    return found
-
-
-def _tried(place: str, parameters: dict[str, str]) -> Subject:
-    """The program, after drawing a token: some values of parameters are only then refused."""
-    made = subject(place, parameters)
-    made.prompt(0, 1)
-    return made
-
-
-def _distinct(subjects: list[Subject], key: Key, findings: Findings) -> None:
-    """Rows are told apart by the program's name: two programs need two names."""
-    texts: dict[str, str] = {}
-    for each in subjects:
-        if texts.setdefault(each.name, each.text) != each.text:
-            findings.add(key, f": two programs are called {each.name!r}", "rename one file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stability.experiment.checking import check
@@ -34,6 +34,11 @@ class Experiment:
         """The cells of all grids; a cell of two grids comes twice."""
         for grid in self.grids:
             yield from grid.groups()
+
+    @property
+    def without_noise(self) -> Experiment:
+        """The same but for its noisy runs."""
+        return replace(self, grids=tuple(grid for grid in self.grids if not grid.noise))
 
     @property
     def size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,17 +17,26 @@ from stability.experiment.origin import canonical
 from stability.experiment.store import (
     CELLS,
     FINISHED,
+    NOISE_CELLS,
+    NOISE_SCHEMA,
+    NOISE_TYPES,
     PART,
     PROBE,
     ROW_SCHEMA,
     ROW_TYPES,
     STORE_COLUMNS,
     DamagedCellError,
+    Store,
     check_store,
     read_cell,
 )
 
 Complain = Callable[[str], None]
+NOISE_ORDER = (
+    "program", "parameters", "length", "config", "conditional", "target", "activation", "format", "kind",
+    "include", "states", "sigma", "seed",
+)  # fmt: skip
+"""Columns by which noisy runs are sorted."""
 _SUPERSEDED = ("suite", "numeric_schema", "draws", "program", "engine_versions")
 """Parts of an identity in which an old cell may differ from the one that replaces it."""
 
@@ -43,7 +52,7 @@ def _warn(message: str) -> None:
 def read_store(
     path: str | Path, *, only: Collection[str] | None = None, complain: Complain = _warn
 ) -> pd.DataFrame:
-    """All finished cells of a store, sorted, as one drift frame.
+    """All finished cells of a store, sorted, as one drift frame; noisy runs are left to :func:`read_noise`.
 
     Where a cell was computed again since, because the suite or the program's text has
     changed, its latest rows count.
@@ -61,10 +70,39 @@ def read_store(
     Raises:
         StoreError: ``path`` is no store.
     """
-    check_store(Path(path))
+    frame = _frame(_latest(Path(path), CELLS, only, complain), ROW_SCHEMA, ROW_TYPES)
+    asked = FIRST if frame["first_state"].notna().any() else {}
+    frame = frame[[*COLUMNS, *asked, *STORE_COLUMNS]]
+    return frame.sort_values([*ORDER, "cell"], kind="stable", ignore_index=True)
+
+
+def read_noise(
+    path: str | Path, *, only: Collection[str] | None = None, complain: Complain = _warn
+) -> pd.DataFrame:
+    """All finished noisy runs of a store, as :func:`stability.noise.noise` gives them.
+
+    Args:
+        path: the store.
+        only: as in :func:`read_store`.
+        complain: as in :func:`read_store`.
+
+    Returns:
+        The columns of :mod:`stability.noise`, then :data:`stability.experiment.store.STORE_COLUMNS`;
+        empty where no experiment asked for noise.
+
+    Raises:
+        StoreError: ``path`` is no store.
+    """
+    frame = _frame(_latest(Path(path), NOISE_CELLS, only, complain), NOISE_SCHEMA, NOISE_TYPES)
+    return frame.sort_values([*NOISE_ORDER, "cell"], kind="stable", ignore_index=True)
+
+
+def _latest(path: Path, folder: str, only: Collection[str] | None, complain: Complain) -> list[pa.Table]:
+    """The cells of a folder, each in its latest version."""
+    check_store(path)
     latest: dict[str, tuple[str, pa.Table]] = {}
     older = 0
-    for file in _files(Path(path), only, complain):
+    for file in _files(path / folder, only, complain):
         try:
             table, identity = read_cell(file)
         except FileNotFoundError:
@@ -81,27 +119,36 @@ def read_store(
         complain(
             f"{path}: left out {older} older versions of cells; the suite or a program has changed since"
         )
-    return _frame(table for _, table in latest.values())
+    return [table for _, table in latest.values()]
 
 
-def inspected(path: str | Path, cells: Iterable[str]) -> Iterator[tuple[str, str | LsrlError]]:
-    """Those of some cells whose files are there, each with its ``failure``, or why it cannot be used."""
-    for cell in cells:
+def inspected(store: Store, wanted: Mapping[str, str]) -> Iterator[tuple[str, str | LsrlError]]:
+    """Those of some cells whose files are there, each with its ``failure``, or why it cannot be used.
+
+    Args:
+        store: the folder of the cells.
+        wanted: their hashes, each with the canonical text of what determines the cell.
+    """
+    for cell, text in wanted.items():
         try:
-            table, _ = read_cell(Path(path) / CELLS / f"{cell}{FINISHED}")
+            table, identity = read_cell(store.finished(cell))
         except FileNotFoundError:
             continue
         except DamagedCellError as problem:
             yield cell, problem
+            continue
+        if canonical(identity) != text:
+            place = store.finished(cell)
+            yield cell, DamagedCellError.single(f"{place}: it is of another cell with the same hash")
         else:
             yield cell, str(table["failure"][0])
 
 
-def _files(path: Path, only: Collection[str] | None, complain: Complain) -> list[Path]:
+def _files(folder: Path, only: Collection[str] | None, complain: Complain) -> list[Path]:
     if only is not None:
-        return [path / CELLS / f"{cell}{FINISHED}" for cell in sorted(only)]
+        return [folder / f"{cell}{FINISHED}" for cell in sorted(only)]
     found = []
-    for file in sorted((path / CELLS).glob("*")):
+    for file in sorted(folder.glob("*")):
         if file.suffix == FINISHED:
             found.append(file)
         elif file.suffix not in {PART, PROBE}:
@@ -109,12 +156,8 @@ def _files(path: Path, only: Collection[str] | None, complain: Complain) -> list
     return found
 
 
-def _frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    whole = pa.concat_tables(
-        [ROW_SCHEMA.empty_table(), *(table.replace_schema_metadata() for table in tables)]
-    )
+def _frame(tables: Iterable[pa.Table], schema: pa.Schema, types: Mapping[str, str]) -> pd.DataFrame:
+    whole = pa.concat_tables([schema.empty_table(), *(table.replace_schema_metadata() for table in tables)])
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    frame: pd.DataFrame = whole.to_pandas(types_mapper=nullable.get).astype(ROW_TYPES)
-    asked = FIRST if frame["first_state"].notna().any() else {}
-    frame = frame[[*COLUMNS, *asked, *STORE_COLUMNS]]
-    return frame.sort_values([*ORDER, "cell"], kind="stable", ignore_index=True)
+    frame: pd.DataFrame = whole.to_pandas(types_mapper=nullable.get)
+    return frame.astype(dict(types))

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -85,7 +86,8 @@ def draws() -> str:
 
 def identity(setup: Setup, member: Member) -> dict[str, object]:
     """Everything that determines the result of a cell - not when it runs, nor beside what."""
-    return {
+    noise = {} if member.noise is None else {"noise": asdict(member.noise)}
+    return noise | {
         "suite": version_of(DISTRIBUTION),
         "numeric_schema": NUMERIC_SCHEMA,
         "draws": draws(),

@@ -251,6 +251,16 @@ def listed(findings: Findings, key: Key, value: object) -> Iterator[tuple[Key, A
         yield (*key, index), each
 
 
+def each_of(read: Callable[[Findings, Key, Any], Any]) -> Callable[[Findings, Key, Any], tuple[Any, ...]]:
+    """A reader of lists from a reader of one value; what is wrong is left out."""
+
+    def reader(findings: Findings, key: Key, value: Any) -> tuple[Any, ...]:
+        values = [read(findings, place, each) for place, each in listed(findings, key, value)]
+        return tuple(dict.fromkeys(each for each in values if each is not None))
+
+    return reader
+
+
 def text_of(findings: Findings, key: Key, value: object, hint: str | None = None) -> str | None:
     """A string."""
     if isinstance(value, str):

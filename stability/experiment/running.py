@@ -14,12 +14,22 @@ import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from compiler.errors import ConfigError, LsrlError
-from stability.cells import Bench
+from stability import noise_cells
+from stability.cells import Member
 from stability.drift import Progress
 from stability.experiment.definition import Experiment
 from stability.experiment.frames import inspected
 from stability.experiment.origin import canonical, commit, digest, identity, versions
-from stability.experiment.store import CELLS, DAMAGED, FINISHED, Store, StoreError, open_store
+from stability.experiment.store import (
+    CELLS,
+    DAMAGED,
+    FINISHED,
+    NOISE_CELLS,
+    SCHEMAS,
+    Store,
+    StoreError,
+    open_store,
+)
 from stability.experiment.work import BROKEN, DIED, Compute, Job, give_up, work
 from stability.grid import Group
 
@@ -94,7 +104,7 @@ def run_groups(
     jobs: int | None = None,
     retry: bool = False,
     progress: Progress | None = None,
-    compute: Compute = Bench.measure,
+    compute: Compute = noise_cells.measure,
 ) -> Outcome:
     """As :func:`run_experiment`, for any groups of cells."""
     store = open_store(path)
@@ -102,18 +112,18 @@ def run_groups(
         store.keep_experiment(experiment.name, experiment.text)
     planned = list(_planned(groups, store, compute))
     cells = tuple(cell for job in planned for cell in job.cells)
-    damaged = _put_aside(store, cells, retry=retry)
-    missing = {cell for cell in cells if not store.has(cell)}
+    damaged = tuple(line for job in planned for line in _put_aside(job, retry=retry))
+    missing = {cell for job in planned for cell in job.cells if not job.store.has(cell)}
     store.abandoned()
     try:
         with _watched(store, missing, progress):
-            _run(_left(planned, store), store, jobs)
+            _run(_left(planned), store, jobs)
     except KeyboardInterrupt:
         store.abandoned()
-        raise Interrupted(sum(map(store.has, cells)), len(cells)) from None
+        raise Interrupted(_kept(planned), len(cells)) from None
     except OSError as problem:
         store.abandoned()
-        kept = sum(map(store.has, cells))
+        kept = _kept(planned)
         raise StoreError.single(
             f"cannot write the store {store.path}: {problem.strerror or problem}; "
             f"{kept} of {len(cells)} cells are kept",
@@ -122,21 +132,27 @@ def run_groups(
     return Outcome(cells=cells, found=len(cells) - len(missing), damaged=damaged)
 
 
+def _kept(jobs: Iterable[Job]) -> int:
+    return sum(job.store.has(cell) for job in jobs for cell in job.cells)
+
+
 def _planned(groups: Iterable[Group], store: Store, compute: Compute) -> Iterator[Job]:
-    """One job per group; a cell that two groups have belongs to the first."""
+    """One job per group and folder; a cell that two groups have belongs to the first."""
     seen: set[str] = set()
     for group in groups:
-        members = {}
+        kinds: dict[str, dict[str, Member]] = {folder: {} for folder in SCHEMAS}
         for member in group.members:
             cell = digest(canonical(identity(group.setup, member)))
             if cell not in seen:
                 seen.add(cell)
-                members[cell] = member
-        if members:
+                kinds[CELLS if member.noise is None else NOISE_CELLS][cell] = member
+        for folder, members in kinds.items():
+            if not members:
+                continue
             yield Job(
                 group=replace(group, members=tuple(members.values())),
                 cells=tuple(members),
-                store=store,
+                store=replace(store, folder=folder),
                 owner=os.getpid(),
                 versions=versions(),
                 commit=commit(),
@@ -144,28 +160,30 @@ def _planned(groups: Iterable[Group], store: Store, compute: Compute) -> Iterato
             )
 
 
-def _left(jobs: Iterable[Job], store: Store) -> list[Job]:
+def _left(jobs: Iterable[Job]) -> list[Job]:
     """The jobs with what is not finished of them."""
     found = []
     for job in jobs:
-        left = [pair for pair in zip(job.cells, job.group.members, strict=True) if not store.has(pair[0])]
+        left = [pair for pair in zip(job.cells, job.group.members, strict=True) if not job.store.has(pair[0])]
         if left:
             cells, members = zip(*left, strict=True)
             found.append(replace(job, cells=cells, group=replace(job.group, members=members)))
     return found
 
 
-def _put_aside(store: Store, cells: Iterable[str], *, retry: bool) -> tuple[str, ...]:
+def _put_aside(job: Job, *, retry: bool) -> Iterator[str]:
     """Move damaged files out of the way, drop what is to be retried; what was wrong with the former."""
-    damaged = []
-    for cell, state in inspected(store.path, cells):
+    store = job.store
+    wanted = {
+        cell: job.identity(cell, member) for cell, member in zip(job.cells, job.group.members, strict=True)
+    }
+    for cell, state in inspected(store, wanted):
         if isinstance(state, LsrlError):
             (store.path / DAMAGED).mkdir(exist_ok=True)
             store.finished(cell).replace(store.path / DAMAGED / f"{cell}{FINISHED}")
-            damaged.append(str(state))
+            yield str(state)
         elif retry and state in {BROKEN, DIED}:
             store.finished(cell).unlink(missing_ok=True)
-    return tuple(damaged)
 
 
 def _run(jobs: list[Job], store: Store, workers: int | None) -> None:
@@ -181,7 +199,7 @@ def _run(jobs: list[Job], store: Store, workers: int | None) -> None:
                     hint="take fewer --jobs, or free some memory",
                 ) from None
             _alone(jobs, store, suspects)
-        jobs = _left(jobs, store)
+        jobs = _left(jobs)
 
 
 def _alone(jobs: list[Job], store: Store, suspects: set[str]) -> None:
@@ -236,8 +254,8 @@ def _watched(store: Store, missing: Collection[str], progress: Progress | None) 
     over = threading.Event()
 
     def count() -> int:
-        names = {each.name.removesuffix(FINISHED) for each in (store.path / CELLS).glob(f"*{FINISHED}")}
-        return len(names.intersection(missing))
+        files = (each for folder in SCHEMAS for each in (store.path / folder).glob(f"*{FINISHED}"))
+        return len({each.name.removesuffix(FINISHED) for each in files}.intersection(missing))
 
     def watch() -> None:
         last = 0

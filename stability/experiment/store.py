@@ -6,6 +6,7 @@ Layout of a store::
     experiments/NAME-….toml  every experiment that was run into it
     cells/HASH.parquet       a finished cell; HASH is of everything that determines it
     cells/HASH.part          a cell that a process is computing right now
+    noise-cells/…            the same for noisy runs, whose rows have other columns
     damaged/HASH.parquet     what was found broken, put aside and computed again
 
 A process claims a cell by a lock on its ``.part`` file (``flock``, which the system
@@ -15,7 +16,8 @@ cell is computed by two of them, and a file under its final name is whole.  Wher
 is no ``flock`` (Windows) one process at a time has to do.
 
 Rows are those of :mod:`stability.cells`, with :data:`stability.attribution.FIRST` (null where
-the experiment does not ask for ``states``), and with the columns :data:`STORE_COLUMNS`:
+the experiment does not ask for ``states``), and with the columns :data:`STORE_COLUMNS`.
+Rows of noisy runs are those of :mod:`stability.noise`, with the same :data:`STORE_COLUMNS`:
 
 ``cell``            the content hash, as in the file's name
 ``config_hash``     hash of the compile configuration
@@ -36,7 +38,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from compiler.errors import LsrlError
+from stability import noise
 from stability.attribution import FIRST
 from stability.cells import COLUMNS, TYPES, Record
 from stability.experiment.origin import canonical, digest
@@ -54,7 +57,9 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 SCHEMA = 1
-MARKER, CELLS, EXPERIMENTS, DAMAGED = "store.json", "cells", "experiments", "damaged"
+MARKER, CELLS, NOISE_CELLS, EXPERIMENTS, DAMAGED = (
+    "store.json", "cells", "noise-cells", "experiments", "damaged"
+)  # fmt: skip
 FINISHED, PART, PROBE = ".parquet", ".part", ".probe"
 STORE_COLUMNS = (
     "cell", "config_hash", "failure", "numeric_schema", "versions", "commit", "computed_at", "seconds",
@@ -70,12 +75,21 @@ _ARROW = {
 }
 _STORE_TYPES = {"numeric_schema": "int64", "seconds": "float64"}
 ROW_TYPES = TYPES | {name: kind for name, kind in FIRST.items() if kind != "str"} | _STORE_TYPES
-ROW_SCHEMA = pa.schema(
-    [(name, _ARROW[ROW_TYPES[name].lower()] if name in ROW_TYPES else pa.string())
-     for name in (*COLUMNS, *FIRST, *STORE_COLUMNS)]
-)  # fmt: skip
+NOISE_TYPES = noise.TYPES | _STORE_TYPES
+
+
+def _schema(columns: Iterable[str], types: Mapping[str, str]) -> pa.Schema:
+    return pa.schema(
+        [(name, _ARROW[types[name].lower()] if name in types else pa.string()) for name in columns]
+    )
+
+
+ROW_SCHEMA = _schema((*COLUMNS, *FIRST, *STORE_COLUMNS), ROW_TYPES)
+NOISE_SCHEMA = _schema((*noise.COLUMNS, *STORE_COLUMNS), NOISE_TYPES)
+SCHEMAS = {CELLS: ROW_SCHEMA, NOISE_CELLS: NOISE_SCHEMA}
+"""The columns of the cells in each folder."""
 _IDENTITY = b"lsrl.identity"
-_HARMLESS = {CELLS, EXPERIMENTS, "lost+found"}
+_HARMLESS = {CELLS, NOISE_CELLS, EXPERIMENTS, "lost+found"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -89,17 +103,23 @@ class DamagedCellError(LsrlError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A folder of finished cells; see the module for its layout."""
+    """A folder of finished cells; see the module for its layout.
+
+    Attributes:
+        path: of the store.
+        folder: of its cells: one of :data:`SCHEMAS`.
+    """
 
     path: Path
+    folder: str = CELLS
 
     def finished(self, cell: str) -> Path:
         """Where a finished cell is."""
-        return self.path / CELLS / f"{cell}{FINISHED}"
+        return self.path / self.folder / f"{cell}{FINISHED}"
 
     def part(self, cell: str) -> Path:
         """Where a cell is while it is being computed."""
-        return self.path / CELLS / f"{cell}{PART}"
+        return self.path / self.folder / f"{cell}{PART}"
 
     def has(self, cell: str) -> bool:
         """Whether a cell is finished."""
@@ -148,7 +168,7 @@ class Store:
     def abandoned(self) -> list[str]:
         """Cells that were being computed by processes which died; they are given up."""
         found = []
-        for part in sorted((self.path / CELLS).glob(f"*{PART}")):
+        for part in sorted(each for folder in SCHEMAS for each in (self.path / folder).glob(f"*{PART}")):
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
                 try:
@@ -177,20 +197,20 @@ class Claim:
         """Write the rows of the cell; after that it is finished, whatever happens.
 
         Args:
-            records: the rows, with the columns of :data:`ROW_SCHEMA`.
+            records: the rows, with the columns of the store's folder (:data:`SCHEMAS`).
             identity: the canonical text of which ``cell`` is the hash.
 
         Raises:
             OSError: the disk is full or the like; nothing is left behind.
         """
         assert digest(identity) == self.cell, "a cell is named by what determines it"
-        content = _content(records, identity)
+        content = _content(records, identity, SCHEMAS[self.store.folder])
         os.ftruncate(self.descriptor, 0)
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         _write_all(self.descriptor, content)
         os.fsync(self.descriptor)
         self.store.part(self.cell).replace(self.store.finished(self.cell))
-        _sync_folder(self.store.path / CELLS)
+        _sync_folder(self.store.path / self.store.folder)
 
 
 def open_store(path: str | Path) -> Store:
@@ -205,14 +225,16 @@ def open_store(path: str | Path) -> Store:
         if place.exists() and not place.is_dir():
             raise StoreError.single(f"{place} is a file", hint="choose another place with -o")
         place.mkdir(parents=True, exist_ok=True)
+        # looked for before the marker, which another run may write at this moment
+        strangers = any(each.name not in _HARMLESS and each.name[0] != "." for each in place.iterdir())
         if not (place / MARKER).exists():
-            if any(each.name not in _HARMLESS and each.name[0] != "." for each in place.iterdir()):
+            if strangers:
                 raise StoreError.single(
                     f"{place} is not empty, and no store", hint="choose an empty or a new folder with -o"
                 )
             _write_whole(place / MARKER, canonical({"store": "lsrl-stability", "schema": SCHEMA}).encode())
         check_store(place)
-        for name in (CELLS, EXPERIMENTS):
+        for name in (*SCHEMAS, EXPERIMENTS):
             (place / name).mkdir(exist_ok=True)
         probe = place / CELLS / f"{_unique()}{PROBE}"
         probe.touch()
@@ -272,17 +294,28 @@ def read_cell(path: Path) -> tuple[pa.Table, dict[str, object]]:
         raise DamagedCellError.single(f"{path}: no cell of an experiment", hint="move it elsewhere")
     if digest(identity) != name:
         raise DamagedCellError.single(f"{path}: it holds another cell than its name says")
-    if not table.schema.equals(ROW_SCHEMA) or not table.num_rows:
+    if not table.schema.equals(SCHEMAS.get(path.parent.name, ROW_SCHEMA)) or not table.num_rows:
         raise DamagedCellError.single(f"{path}: its columns are not those of this version")
+    if table["cell"].unique().to_pylist() != [name]:
+        raise DamagedCellError.single(f"{path}: its rows are of another cell than its name says")
+    for column in table.column_names:
+        if table[column].null_count and _needed(column):
+            raise DamagedCellError.single(f"{path}: damaged: it has a row without {column!r}")
     return table, found
 
 
-def _content(records: Sequence[Record], identity: str) -> bytes:
+def _needed(column: str) -> bool:
+    """Whether every row of a cell has a value there: texts, and numbers that are never unknown."""
+    kind = (ROW_TYPES | NOISE_TYPES).get(column)
+    return column not in FIRST if kind is None else kind in {"int64", "bool"}
+
+
+def _content(records: Sequence[Record], identity: str, schema: pa.Schema) -> bytes:
     """A small file: plain types, no statistics, no compression, a checksum on every page."""
-    table = pa.Table.from_pylist(list(records), schema=ROW_SCHEMA)
+    table = pa.Table.from_pylist(list(records), schema=schema)
     buffer = io.BytesIO()
     with pq.ParquetWriter(
-        buffer, ROW_SCHEMA, compression="none", write_statistics=False, store_schema=False,
+        buffer, schema, compression="none", write_statistics=False, store_schema=False,
         write_page_checksum=True,
     ) as writer:  # fmt: skip
         writer.write_table(table)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from compiler.errors import LsrlError
 from compiler.selfcheck import CompilerBugError
-from stability.cells import Bench, Member, Record, failed, keys
-from stability.experiment.origin import NUMERIC_SCHEMA, canonical, config_hash, identity
-from stability.experiment.store import Claim, Store
+from stability import noise_cells
+from stability.cells import Bench, Member, Record
+from stability.experiment.origin import NUMERIC_SCHEMA, canonical, config_hash, digest, identity
+from stability.experiment.store import Claim, Store, StoreError
 from stability.grid import Group
 
 REFUSED, BROKEN, DIED = "refused", "broken", "died"
@@ -40,7 +41,22 @@ class Job:
     owner: int
     versions: str
     commit: str
-    compute: Compute = Bench.measure
+    compute: Compute = noise_cells.measure
+
+    def identity(self, cell: str, member: Member) -> str:
+        """The text of which ``cell`` is the hash: all that determines it.
+
+        Raises:
+            StoreError: this process takes something else to determine it than the one that
+                handed the job out, so their numbers are not of one cell.
+        """
+        text = canonical(identity(self.group.setup, member))
+        if digest(text) != cell:
+            raise StoreError.single(
+                f"cell {cell[:12]}… of {self.group.setup.title} is another one to the process that makes it",
+                hint="run all processes with the same versions of lsrl-stability and its dependencies",
+            )
+        return text
 
 
 def work(job: Job) -> str:
@@ -48,6 +64,7 @@ def work(job: Job) -> str:
 
     Raises:
         OSError: a cell cannot be written.
+        StoreError: as :meth:`Job.identity`.
     """
     bench = Bench(job.group.setup)
     late = [
@@ -66,15 +83,16 @@ def _settled(job: Job, bench: Bench, cell: str, member: Member, *, wait: bool) -
         _stop_if_orphaned(job.owner)
         if claim is None:
             return job.store.has(cell)
+        job.identity(cell, member)
         start = time.monotonic()
         try:
             records, failure = job.compute(bench, member), ""
         except LsrlError as problem:
-            records = [bench.failure(member, problem)]
+            records = [noise_cells.refused(bench, member, problem)]
             failure = BROKEN if isinstance(problem, CompilerBugError) else REFUSED
         except Exception as problem:  # noqa: BLE001 -- whatever fails in a cell, the others go on
             described = f"{type(problem).__name__}: {problem}"
-            records = [failed(keys(bench.setup, bench.setup.settled, member), described)]
+            records = [noise_cells.lost(bench.setup, member, described)]
             failure = BROKEN
         finish(job, claim, member, records, failure=failure, seconds=time.monotonic() - start)
         return True
@@ -99,8 +117,7 @@ def finish(
         "computed_at": now,
         "seconds": round(seconds, 4),
     }
-    what = canonical(identity(job.group.setup, member))
-    claim.finish([record | origin for record in records], what)
+    claim.finish([record | origin for record in records], job.identity(claim.cell, member))
 
 
 def give_up(job: Job, member: Member, cell: str, reason: str) -> None:
@@ -111,8 +128,7 @@ def give_up(job: Job, member: Member, cell: str, reason: str) -> None:
     """
     with job.store.claim(cell) as claim:
         if claim is not None:
-            setup = job.group.setup
-            records = [failed(keys(setup, setup.settled, member), reason)]
+            records = [noise_cells.lost(job.group.setup, member, reason)]
             finish(job, claim, member, records, failure=DIED, seconds=0.0)
 
 

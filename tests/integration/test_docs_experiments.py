@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from reports.cli.app import app
 from stability.experiment import STORE_COLUMNS, Thresholds, load_experiment
-from stability.experiment.checking import TOP
+from stability.experiment.checking import NOISE, NOISE_AXES, TOP
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 
@@ -48,7 +48,10 @@ def test_the_commands_and_the_script_do_what_is_said(tmp_path: Path, monkeypatch
 
 def test_every_key_is_in_the_table() -> None:
     """The table has the keys of an experiment and no other; thresholds and columns are all named."""
-    rows = PAGE.split("<!-- table-keys -->\n")[1].split("\n\n")[0].splitlines()[2:]
-    assert sorted(row.split("`")[1] for row in rows) == sorted(TOP)
+    for table, keys in (("keys", TOP), ("noise", NOISE)):
+        rows = PAGE.split(f"<!-- table-{table} -->\n")[1].split("\n\n")[0].splitlines()[2:]
+        assert sorted(row.split("`")[1] for row in rows) == sorted(keys)
+    axes = PAGE.split("Any other key is an axis: ")[1].split(".")[0]
+    assert re.findall(r"`(\w+)`", axes) == list(NOISE_AXES)
     for name in (*Thresholds.__dataclass_fields__, *STORE_COLUMNS):
         assert f"`{name}`" in PAGE

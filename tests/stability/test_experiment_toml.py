@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stability.experiment import Experiment, ExperimentError, Thresholds, load_experiment, shipped
 from stability.experiment.places import Key, place_of, places
 from stability.experiment.reading import MAX_BYTES, MAX_FINDINGS, MAX_LINE
+from stability.formats import BINARY
 from stability.grid import Group
 
 SMALL = 'programs = ["majority"]\ntargets = "lstm"\nformats = "float32"\nconfigs = "stable"\n'
@@ -45,6 +46,27 @@ def test_every_shipped_experiment_is_sound() -> None:
     assert all(each.description and each.size > 0 for each in found)
     assert len({each.text for each in found}) == len(found)
     assert load_experiment("quick").size <= 400
+
+
+def test_the_formats_that_ship_are_all_there() -> None:
+    """``formats`` has every number format by name, the usual policies and a stochastic one."""
+    (grid,) = load_experiment("formats").grids
+    found = {fmt.name for fmt in grid.formats}
+    assert found >= set(BINARY)
+    assert found >= {"mpmath5", "mpmath10", "float16,rounding=stochastic,seed=7"}
+    wide = {f"{name}-{place}32" for name in ("float16", "bfloat16") for place in ("acc", "state")}
+    assert found >= wide | {"float8_e4m3fn-acc32", "float8_e5m2-acc32"}
+
+
+def test_noise_ships_with_our_dictionary_beside_the_papers_programs() -> None:
+    """``paper`` and ``gated-vs-ungated`` ask for noise on three programs, σ = 0 included."""
+    for name in ("paper", "gated-vs-ungated"):
+        noisy = [grid for grid in load_experiment(name).grids if grid.noise]
+        assert noisy
+        for grid in noisy:
+            programs = {each.name for each in grid.subjects}
+            assert programs == {"continuous", "dictionary", "dictionary_exact"}
+            assert 0.0 in {each.sigma for each in grid.noise}
 
 
 def cells(experiment: Experiment) -> list[tuple[Any, ...]]:
@@ -220,6 +242,81 @@ def many(count: int) -> str:
     return ",\n".join(map(str, range(1, count + 1)))
 
 
+def test_noise_is_a_grid_of_its_own(tmp_path: Path) -> None:
+    """[noise] has the axes above it but for its own, every kind of noise, σ = 0 and no control."""
+    text = (
+        SMALL
+        + """
+        policies = "float16-acc32"
+        order = ["step", "scan(64)"]
+        states = true
+        seeds = [0, 1]
+        [noise]
+        sigma = [1e-5, 0.001, 1e-5]
+        kind = ["absolute", "relative"]
+        include = ["initial", "weights"]
+        states = ["clean", "free"]
+        targets = ["lstm", "hawk"]
+        formats = "float64"
+        lengths = 30
+    """
+    )
+    experiment = load(tmp_path, text)
+    drift, noisy = experiment.grids
+    assert not drift.noise
+    assert experiment.without_noise.grids == (drift,)
+    found = [(group.setup, each) for group in noisy.groups() for each in group.members]
+    assert len(found) == noisy.size == 2 * 2 * 3 * (2 + 1)
+    told = {(each.target, each.noise.states) for _, each in found if each.noise}
+    assert told == {("lstm", "clean"), ("lstm", "free"), ("hawk", "free")}
+    assert {each.noise.sigma for _, each in found if each.noise} == {0.0, 1e-5, 1e-3}
+    assert {each.noise.include for _, each in found if each.noise} == {("weights", "initial")}
+    assert {(each.format.name, each.order, each.states) for _, each in found} == {("float64", "step", False)}
+    assert {(setup.length, setup.seed) for setup, _ in found} == {(30, 0), (30, 1)}
+
+
+def test_every_grid_has_the_noise_above_it(tmp_path: Path) -> None:
+    """What stands above the grids holds for each of them, noise too; one with noise of its own has that."""
+    experiment = load(
+        tmp_path, SMALL + "noise = { sigma = 1 }\n[[grid]]\nseeds = 1\n[[grid]]\n[grid.noise]\nsigma = 2\n"
+    )
+    assert [[each.sigma for each in grid.noise] for grid in experiment.grids] == [[], [0, 1], [], [0, 2]]
+    assert [grid.seeds for grid in experiment.grids] == [(1,), (1,), (0,), (0,)]
+
+
+def test_all_mistakes_of_noise_are_reported_at_once(tmp_path: Path) -> None:
+    """Each mistake below [noise] is one finding at its own place."""
+    text = (
+        SMALL
+        + """[noise]
+sigma = [1e-5, -1, nan, "x"]
+kind = ["relative", "loud"]
+include = ["weights", "gates", 3]
+states = "forced"
+targets = ["lstm", "transformer"]
+lengths = 0
+order = "step"
+sgima = 1
+"""
+    )
+    told = mistakes(tmp_path, text)
+    for start in (
+        "mine.toml:6:16: noise.sigma[1]: sigma=-1.0 (a finite number, 0 or more)",
+        "mine.toml:6:20: noise.sigma[2] = NaN: it has to be a finite number",
+        "mine.toml:6:25: noise.sigma[3] = 'x': it has to be a finite number",
+        "mine.toml:7:21: noise.kind[1] = 'loud': unknown kind of noise (one of relative, absolute)",
+        "mine.toml:8:23: noise.include[1] = 'gates': unknown part of a model (one of weights, ",
+        "mine.toml:8:32: noise.include[2] = 3: unknown part of a model",
+        "mine.toml:9:1: noise.states = 'forced': unknown states (one of free, clean)",
+        "mine.toml:10:20: noise.targets[1]: unknown target 'transformer' (one of ",
+        "mine.toml:11:1: noise.lengths = 0: out of bounds",
+        "mine.toml:12:1: noise.order: unknown key (the keys here are sigma, ",
+        "mine.toml:13:1: noise.sgima: unknown key (did you mean sigma?)",
+    ):
+        assert any(each.startswith(start) for each in told), (start, told)
+    assert len(told) == 11
+
+
 HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "not utf-8": (b'programs = "\xff"', "byte 12 is not UTF-8"),
     "not utf-8, later": (b'name = "x"\nprograms = "\xff"', "mine.toml:2:1: byte 23"),
@@ -271,7 +368,21 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
         SMALL.replace('"lstm"', '["relu_rnn"]') + 'activation = "native"\n', "no target here has sigmoid"
     ),
     "no order": (SMALL + 'order = "scan(0)"\n', "order 'scan(0)' (1 to 4096 tokens at once)"),
-    "not yet: noise": (SMALL + "noise = [1e-5]\n", "noise = a list of 1: noise levels are not available yet"),
+    "noise is a table": (SMALL + "noise = [1e-5]\n", "noise = a list of 1: it has to be a table (write"),
+    "noise of no size": (SMALL + "[noise]\nkind = 'absolute'\n", "noise: noise of no size (write sigma = "),
+    "noise beyond floats": (SMALL + "[noise]\nsigma = 1e400\n", "noise.sigma: sigma=inf"),
+    "clean states in a format without": (
+        SMALL + "[noise]\nsigma = 1\nstates = 'clean'\nformats = 'bfloat16'\n",
+        "mine.toml:8:1: noise.formats: no teacher-forced run in bfloat16",
+    ),
+    "clean states of an engine": (
+        SMALL + "engine = 'scalar'\n[noise]\nsigma = 1\nstates = 'clean'\n",
+        "engine 'scalar' with clean states",
+    ),
+    "clean states of a window": (
+        SMALL.replace("lstm", "hawk") + "[noise]\nsigma = 1\nstates = ['free', 'clean']\n",
+        "mine.toml:7:1: noise.states: no target here for clean states (add a target that keeps states",
+    ),
 }  # fmt: skip
 
 
@@ -310,6 +421,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 PIECES = [
     "programs", "seeds", "lengths", "grid", "parameters", "thresholds", "formats", "configs", "=", "= [", "]",
+    "noise", "sigma",
     "[", "]]", "[[", "{", "}", ",", "\n", '"', "'", '"""', "'''", "#", ".", "1", "-1", "nan", "1e9", "0x1f",
     '"majority"', '"float16"', '"stable"', "true", "1979-05-27", "\\", "é", "\t", "\r\n", "name", "n", "_",
 ]  # fmt: skip
@@ -340,6 +452,7 @@ def test_no_mutation_of_an_experiment_raises_anything_else(
     """An experiment with pieces cut, doubled and swapped is an experiment or an ExperimentError."""
     text = list(
         SMALL + "lengths = [10, 20]\n[parameters]\n[thresholds]\nhorizon = 3\n[[grid]]\nseeds = [1]\n"
+        "[grid.noise]\nsigma = [1e-3, 0]\nstates = 'clean'\n"
     )
     for _ in range(draw.randint(1, 6)):
         start = draw.randrange(len(text))
