@@ -119,21 +119,29 @@ def test_damaged_and_broken_cells_are_told(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups are those of POSIX")
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    """Ctrl-C ends in one line with the command that goes on, and status 130; what is finished is kept."""
-    path, store = tmp_path / "many.toml", tmp_path / "a store"
-    path.write_text(TINY.replace("[0, 1]", "[" + ",\n".join(map(str, range(500))) + "]"))
-    arguments = ["experiment", "run", str(path), "-o", str(store), "--jobs", "2"]
+def stopped(arguments: list[str], store: Path, *, presses: int) -> tuple[int, str, str]:
+    """Status, stdout and stderr of a run that Ctrl-C ends when its store has a first cell."""
     with subprocess.Popen(
         [*LSRL, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         limit = time.monotonic() + 120
         while not list(store.glob("cells/*.parquet")) and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.01)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
+        for _ in range(presses):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
         out, errors = process.communicate(timeout=120)
-    assert (process.returncode, out) == (130, ""), errors
+    return process.returncode, out, errors
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C ends in one line with the command that goes on, and status 130; what is finished is kept."""
+    path, store = tmp_path / "many.toml", tmp_path / "a store"
+    path.write_text(TINY.replace("[0, 1]", "[" + ",\n".join(map(str, range(500))) + "]"))
+    arguments = ["experiment", "run", str(path), "-o", str(store), "--jobs", "2"]
+    status, out, errors = stopped(arguments, store, presses=1)
+    assert (status, out) == (130, ""), errors
     told = errors.splitlines()[-1]
     kept = read_store(store)["cell"].nunique()
     assert 0 < kept < load_experiment(path).size == 2000
@@ -141,3 +149,12 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert shlex.split(told.rpartition(": ")[2]) == ["lsrl", *arguments[:-2]]
     assert "Traceback" not in errors
     assert not list(store.glob("cells/*.part"))
+
+
+def test_an_impatient_second_ctrl_c_ends_the_run(tmp_path: Path) -> None:
+    """Pressed again while the first is put away, the run ends at once with status 130; the store goes on."""
+    path, store = tmp_path / "many.toml", tmp_path / "store"
+    path.write_text(TINY.replace("[0, 1]", "[" + ",\n".join(map(str, range(500))) + "]"))
+    arguments = ["experiment", "run", str(path), "-o", str(store), "--jobs", "2"]
+    assert stopped(arguments, store, presses=3)[0] == 130
+    assert read_store(store)["cell"].nunique() > 0
