@@ -9,7 +9,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point of the command ``lsrl``; Ctrl-C ends it quietly, while it is still loading too."""
-    signal.signal(signal.SIGINT, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for what a shell runs behind
+        signal.signal(signal.SIGINT, _stop)
     try:
         from reports.cli.app import main as run  # noqa: PLC0415 -- takes a second or more
 

@@ -122,7 +122,11 @@ def test_damaged_and_broken_cells_are_told(
 def stopped(arguments: list[str], store: Path, *, presses: int) -> tuple[int, str, str]:
     """Status, stdout and stderr of a run that Ctrl-C ends when its store has a first cell."""
     with subprocess.Popen(
-        [*LSRL, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*LSRL, *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         limit = time.monotonic() + 120
         while not list(store.glob("cells/*.parquet")) and process.poll() is None and time.monotonic() < limit:

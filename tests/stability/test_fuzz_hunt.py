@@ -32,13 +32,15 @@ from stability.fuzz import (
 from tests.stability.plants import PLANTS, Plant
 
 SMALL = 10
+pytestmark = pytest.mark.no_cover  # random programs by the hundred: traced, they take twice the time
 
 
 @pytest.mark.parametrize(("plant", "prop", "profile"), PLANTS)
 def test_a_planted_bug_is_found_and_made_small(plant: Callable[[], Plant], prop: str, profile: str) -> None:
     """Each bug is found within 600 cases, and shrunk to a program of fewer than ten nodes."""
+    policy = "float16" if prop == "twin" else None  # the bug of one format is hunted in that format
     with plant():
-        found = hunt(PROPERTIES[prop], profile, examples=600, random_seed=3).finding
+        found = hunt(PROPERTIES[prop], profile, examples=600, random_seed=3, policy=policy).finding
     assert found is not None
     assert len(found.case.program.nodes) < SMALL
 
@@ -134,7 +136,7 @@ def test_directed_search_beats_its_first_cases() -> None:
         seen = drift_of(replace(case, policy="float16"))
         return None if seen is None else seen.badness
 
-    few, many = (steer("stateful", measure, examples=count, random_seed=5) for count in (5, 120))
+    few, many = (steer("stateful", measure, examples=count, random_seed=5) for count in (5, 60))
     assert few is not None
     assert many is not None
     assert many[1] > few[1]
